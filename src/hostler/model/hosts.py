@@ -1,0 +1,97 @@
+"""What must be known to reach one machine, and ordered sets of such facts.
+
+A Host is never a connection: it is looked at, compared and stored, and nothing in it changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from hostler.errors import UsageError
+
+NAME = re.compile(r"[A-Za-z0-9_\[:][A-Za-z0-9._:%\[\]-]*\Z")
+USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*\$?\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Frozen facts about one machine.
+
+    `name` is its id in the inventory. `user`, `port`, `identity` (path of a private key) left at None are
+    the user's SSH configuration's to decide. `host_key` is a public key line that the host must show
+    ("ssh-ed25519 AAAA…"); `slots` how many jobs it takes at once. `vars` may hold `spool` (folder for our
+    work on it), `shell` (for shell jobs), `python`. `source` says where the facts were read.
+
+    Raises UsageError on a name, user or port that could not be a host's.
+
+    >>> Host(name="web1", address="10.0.0.5", user="deploy", port=2222).endpoint
+    'deploy@10.0.0.5:2222'
+    """
+
+    name: str
+    address: str
+    user: str | None = None
+    port: int | None = None
+    jump: str | None = None
+    identity: str | None = None
+    host_key: str | None = None
+    slots: int | None = None
+    tags: frozenset[str] = frozenset()
+    vars: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for word, value in (("host name", self.name), ("address", self.address)):
+            if not NAME.match(value) or len(value) > 255:
+                raise UsageError(
+                    f"{word} {value!r}: letters, digits and . _ : - only, not starting with - (max 255)"
+                )
+        if self.user is not None and not USER.match(self.user):
+            raise UsageError(f"user {self.user!r} of {self.name}: not a login name")
+        if self.port is not None and not 1 <= self.port <= 65535:
+            raise UsageError(f"port {self.port} of {self.name}: must be 1 to 65535")
+        if self.slots is not None and not 1 <= self.slots <= 10_000:
+            raise UsageError(f"slots {self.slots} of {self.name}: must be 1 to 10000")
+
+    @property
+    def endpoint(self) -> str:
+        """Where a line would be opened to: [user@]address[:port]."""
+        address = f"[{self.address}]" if ":" in self.address and self.port else self.address
+        return (f"{self.user}@" if self.user else "") + address + (f":{self.port}" if self.port else "")
+
+    def var(self, name: str) -> str | None:
+        """The inventory variable called `name`, or None."""
+        return dict(self.vars).get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """An ordered set of Hosts, by name.
+
+    >>> Inventory((Host(name="a", address="a"),)).get("a").address
+    'a'
+    """
+
+    hosts: tuple[Host, ...] = ()
+
+    def __iter__(self) -> Iterator[Host]:
+        return iter(self.hosts)
+
+    def __len__(self) -> int:
+        return len(self.hosts)
+
+    def get(self, name: str) -> Host | None:
+        """The host called `name`, or None."""
+        return next((host for host in self.hosts if host.name == name), None)
+
+    def tagged(self, tag: str) -> tuple[Host, ...]:
+        """The hosts that carry `tag`, in order."""
+        return tuple(host for host in self.hosts if tag in host.tags)
+
+    def plus(self, hosts: Iterable[Host]) -> Inventory:
+        """This inventory with `hosts` after it; a name already here is replaced in its place."""
+        new = {host.name: host for host in hosts}
+        kept = tuple(new.pop(host.name, host) for host in self.hosts)
+        return Inventory(kept + tuple(new.values()))
