@@ -1,0 +1,173 @@
+"""The closed vocabulary of what happened: facts in the past tense.
+
+Fields are only ever added, with defaults, and readers keep types that they don't know. An event never holds a
+secret, nor output. `at` is the controller's wall clock in seconds since the epoch; the order is the sequence number
+that the run's one writer gives, not the clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from hostler.model.jobs import Ending, JobState, OutputRef
+
+TYPES: dict[str, type[Event]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened at a moment."""
+
+    type: ClassVar[str] = "event"
+    at: float
+
+    def __init_subclass__(cls) -> None:
+        TYPES[cls.type] = cls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A controller has taken the run: the first one, or with epoch above 1 the next."""
+
+    type: ClassVar[str] = "run.started"
+    epoch: int
+    owner: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequested(Event):
+    """Somebody wants the run to end before its jobs have."""
+
+    type: ClassVar[str] = "run.stop-requested"
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """The run has ended; `state` is finished or stopped. Always a run's last event, until it is resumed."""
+
+    type: ClassVar[str] = "run.finished"
+    state: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsAccepted(Event):
+    """Jobs `first` to `last` are on disk."""
+
+    type: ClassVar[str] = "jobs.accepted"
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsRequeued(Event):
+    """Every job in one of `states` was put back to wait, `count` of them."""
+
+    type: ClassVar[str] = "jobs.requeued"
+    states: tuple[int, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptDispatched(Event):
+    """An attempt is about to be sent to a worker. Committed before it is sent."""
+
+    type: ClassVar[str] = "attempt.dispatched"
+    job: int
+    n: int
+    worker: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted(Event):
+    """The attempt's process runs on its host."""
+
+    type: ClassVar[str] = "attempt.started"
+    job: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnded(Event):
+    """An attempt is over; `then` is the state in which that leaves its job.
+
+    `tries` is what the job has used of its retries by now. `elapsed` is in seconds, None when nobody knows.
+    """
+
+    type: ClassVar[str] = "attempt.finished"
+    job: int
+    n: int
+    ending: Ending
+    then: JobState
+    tries: int
+    code: int | None = None
+    signal: int | None = None
+    elapsed: float | None = None
+    output: OutputRef | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSuperseded(Event):
+    """A result came for an attempt that had been given up; it changes nothing."""
+
+    type: ClassVar[str] = "attempt.superseded"
+    job: int
+    n: int
+    ending: Ending
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConnected(Event):
+    """A worker answers; `spool` and `boot` tell whether it is still the one that it was."""
+
+    type: ClassVar[str] = "host.connected"
+    worker: int
+    spool: str
+    boot: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStruck(Event):
+    """A worker failed us for a reason that no job can help."""
+
+    type: ClassVar[str] = "host.struck"
+    worker: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLost(Event):
+    """This run has given the worker up."""
+
+    type: ClassVar[str] = "host.lost"
+    worker: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReleased(Event):
+    """The worker holds nothing of this run any more."""
+
+    type: ClassVar[str] = "host.released"
+    worker: int
+
+
+def to_data(event: Event) -> dict[str, Any]:
+    """The event's own fields, without `at`, as plain JSON types."""
+    return {f.name: getattr(event, f.name) for f in fields(event) if f.name != "at"}
+
+
+def from_data(type: str, at: float, data: dict[str, Any]) -> Event | None:
+    """The event that `to_data` came from; None for a type of a later version."""
+    cls = TYPES.get(type)
+    if cls is None:
+        return None
+    known = {f.name for f in fields(cls)}
+    values = {name: value for name, value in data.items() if name in known}
+    return cls(at=at, **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})

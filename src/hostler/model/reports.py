@@ -1,0 +1,117 @@
+"""What a host says about the attempts that it holds.
+
+These are facts from an untrusted source, already checked for form, not yet believed: the engine decides what each
+one means for its job. Attempts are named by their serial on that host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from hostler.model.jobs import Ending
+
+
+class Standing(IntEnum):
+    """What a host knows of an attempt that it is asked about. The numbers go over the wire."""
+
+    UNKNOWN = 0
+    WAITING = 1
+    RUNNING = 2
+    DONE = 3
+    LOST = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """A host's first words.
+
+    `spool` names the folder that holds our work there: a new name means that what an older one held is gone.
+    `boot` changes with every boot. `rtt` is in seconds. `standings` answers for every attempt asked about.
+    """
+
+    spool: str
+    boot: str
+    account: str
+    python: str
+    rtt: float
+    standings: dict[int, Standing]
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The attempt's process was started `ago` seconds before this was sent."""
+
+    serial: int
+    ago: float
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A piece of an attempt's output; `stream` is 1 or 2, `offset` counts bytes from the stream's beginning."""
+
+    serial: int
+    stream: int
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An attempt's end. `elapsed` is in seconds by the host's own clock.
+
+    `out_size` and `err_size` are the whole streams' lengths; `out` and `err` hold them when they came with the
+    result, else all of it was sent as Output before. `detail` explains endings that need it.
+    """
+
+    serial: int
+    ending: Ending
+    code: int | None
+    signal: int | None
+    elapsed: float
+    out_size: int
+    err_size: int
+    out: bytes | None
+    err: bytes | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The host confirms that it has not started the attempt and never will."""
+
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The host can't start the attempt for a reason of its own (its disk is full, say), and never will."""
+
+    serial: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The attempt was started and nobody can say how it ended."""
+
+    serial: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The host has acknowledged the lease; `rtt` is the round trip just measured, in seconds."""
+
+    rtt: float
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The line is gone; `fatal` when another try would fail the same way."""
+
+    why: str
+    fatal: bool = False
+
+
+Report = Began | Output | Result | Revoked | Refused | Lost | Renewed | Down

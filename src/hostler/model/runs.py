@@ -1,0 +1,106 @@
+"""A run of a batch as rows: what was wanted, and all that is needed to go on with it.
+
+`BatchRows` is the only way into the engine, for a new run as for a resumed one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostler.model.hosts import Host
+from hostler.model.jobs import JobState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSpec:
+    """What a batch wants, apart from its jobs and hosts.
+
+    `template` is the command in the form that Template.to_json gives. `slots` is how many jobs a worker runs at
+    once (None: as many as it has cores), `timeout` seconds per attempt, `lease` seconds that a host works on with
+    nobody listening.
+    """
+
+    template: Any = None
+    slots: int | None = None
+    timeout: float | None = None
+    retries: int = 0
+    lease: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A host enrolled in a run. `token` is 64 random bits in hex; `serial` the last start number used."""
+
+    id: int
+    host: Host
+    token: str
+    spool: str | None = None
+    boot: str | None = None
+    serial: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAttempt:
+    """An attempt that was dispatched and has not ended, as the store holds it."""
+
+    job: int
+    n: int
+    worker: int
+    serial: int
+    args: tuple[bytes, ...]
+    tries: int
+    started: bool
+    dispatched_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRows:
+    """All of a run that the engine needs to begin or go on: counters, open attempts, workers; never the queue."""
+
+    spec: BatchSpec
+    counts: dict[JobState, int]
+    open: tuple[OpenAttempt, ...] = ()
+    workers: tuple[Worker, ...] = ()
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One execution, as lists and screens show it. Times are seconds since the epoch."""
+
+    number: int
+    uid: str
+    kind: str
+    state: str
+    epoch: int
+    owner: str | None
+    created: float
+    started: float | None
+    finished: float | None
+    exit_code: int | None
+    command: str
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One attempt as the store keeps it, for people. Times are seconds since the epoch, `elapsed` seconds."""
+
+    job: int
+    n: int
+    worker: str
+    open: bool
+    dispatched_at: float
+    started_at: float | None
+    ended_at: float | None
+    ending: str | None
+    code: int | None
+    signal: int | None
+    elapsed: float | None
+    file: str | None
+    offset: int | None
+    out: int | None
+    err: int | None
+    indexed: bool
+    detail: str
