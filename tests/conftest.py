@@ -1,0 +1,33 @@
+"""What every test stands on: nothing of the person who runs them is read, and nothing of theirs is written.
+
+It must never grow fixtures that only one folder of tests needs; those stand in that folder's conftest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Speed is the benchmarks' business: a slow machine is no failure.
+settings.register_profile("hostler", deadline=None)
+settings.load_profile("hostler")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _places_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Point every folder that hostler may use into this session's own, and forget the person's settings and agent."""
+    place: Path = tmp_path_factory.mktemp("places")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*os.environ]:
+            if name.startswith("HOSTLER_"):
+                patch.delenv(name)
+        patch.delenv("SSH_AUTH_SOCK", raising=False)
+        for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+            patch.setenv(name, str(place / name.lower()))
+        patch.setenv("HOSTLER_STATE_DIR", str(place / "state"))
+        patch.setenv("HOSTLER_SANDBOX_DIR", str(place / "sandbox"))
+        yield
