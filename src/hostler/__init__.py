@@ -13,10 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hostler.errors import HostError, HostlerError, UsageError
-    from hostler.model.hosts import Host, Inventory
-
 __version__ = "0.1.0.dev0"
 
 __all__ = ["Host", "HostError", "HostlerError", "Inventory", "UsageError", "__version__"]
@@ -29,17 +25,22 @@ _HOMES = {
     "UsageError": "hostler.errors",
 }
 
+# A type checker sees plain imports, so that it tells a misspelt name; an interpreter sees none.
+if TYPE_CHECKING:
+    from hostler.errors import HostError, HostlerError, UsageError
+    from hostler.model.hosts import Host, Inventory
+else:
 
-def __getattr__(name: str) -> object:
-    """Import the public name that was asked for, once."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'hostler' has no attribute {name!r}")
-    from importlib import import_module
+    def __getattr__(name: str) -> object:
+        """Import the public name that was asked for, once."""
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'hostler' has no attribute {name!r}")
+        from importlib import import_module
 
-    value: object = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+        value = getattr(import_module(home), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
