@@ -122,6 +122,10 @@ class Link(Protocol):
         """Say how many bytes of an attempt's streams are on our disk already; its output goes on from there."""
         ...
 
+    def ready(self) -> None:
+        """Say that every follow has been sent: output and kept results may come."""
+        ...
+
     def revoke(self, serials: Sequence[int]) -> None:
         """Take back what has not started; each is answered by Revoked, or by its Result in the end."""
         ...

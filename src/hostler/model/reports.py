@@ -27,14 +27,15 @@ class Hello:
     """A host's first words.
 
     `spool` names the folder that holds our work there: a new name means that what an older one held is gone.
-    `boot` changes with every boot. `rtt` is in seconds. `standings` answers for every attempt asked about.
+    `boot` changes with every boot. `slots` is how many jobs it runs at once. `standings` answers for every attempt
+    asked about.
     """
 
     spool: str
     boot: str
     account: str
     python: str
-    rtt: float
+    slots: int
     standings: dict[int, Standing]
 
 

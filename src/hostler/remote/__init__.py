@@ -1,0 +1,1 @@
+"""What runs at the far end, and the bytes that both ends agree on."""
