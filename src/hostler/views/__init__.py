@@ -1,0 +1,1 @@
+"""How a run is seen. Nothing in here is ever consulted to decide anything."""
