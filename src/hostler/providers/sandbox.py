@@ -1,0 +1,95 @@
+"""Sandbox hosts: real SSH servers of our own on this machine's loopback addresses, for trying and rehearsing.
+
+A host is a keeper process and the sshd below it; it outlives whoever asked for it, and when it ends, so does every
+process begun through it. This module is looked at by every inventory: it must never import what is slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hostler.clock import Clock, SystemClock
+from hostler.errors import UsageError
+from hostler.model.hosts import Host
+from hostler.model.instances import Instance
+from hostler.providers.sandbox_files import Registry
+
+
+def hosts(path: Path | None = None) -> tuple[Host, ...]:
+    """The sandbox hosts begun by hand that are up, in order: sandbox1, sandbox2 …
+
+    `path` is the sandbox folder, None for this account's usual one. A folder that another account made there holds
+    nothing of ours and is passed over here; beginning or listing hosts refuses it loudly.
+
+    >>> hosts(Path("/nonexistent"))
+    ()
+    """
+    try:
+        entries = Registry(path).entries()
+    except UsageError:
+        return ()
+    return tuple(
+        entry.record.host for entry in entries if entry.record and entry.record.run is None and entry.up
+    )
+
+
+class Sandbox:
+    """The provider of sandbox hosts.
+
+    `path` is the sandbox folder, None for this account's usual one; `sshd_lines` are put before our own lines in each
+    new host's sshd_config ("MaxSessions 2").
+    """
+
+    name = "sandbox"
+
+    def __init__(
+        self, path: Path | None = None, *, clock: Clock | None = None, sshd_lines: Sequence[str] = ()
+    ) -> None:
+        self._registry = Registry(path)
+        self._clock = clock or SystemClock()
+        self._lines = tuple(sshd_lines)
+
+    async def launch(
+        self, count: int, *, run: str | None, token: str, deadline: float, lifetime: float | None
+    ) -> tuple[Instance, ...]:
+        """Begin `count` hosts and return once each answers with an SSH banner, within `deadline` seconds.
+
+        The same token again gives the same hosts, topped up to `count`. `lifetime` is their fuse in seconds.
+        Raises UsageError for a count that is not 1 to 500 or a folder that can't be trusted, ProviderError.
+        """
+        import asyncio
+
+        from hostler.providers.sandbox_sshd import choose
+        from hostler.providers.sandbox_start import start
+
+        records = await asyncio.to_thread(
+            start,
+            self._registry,
+            count,
+            run=run,
+            token=token,
+            now=self._clock.now(),
+            lifetime=lifetime,
+            seconds=deadline,
+            server=choose(),
+            extra=self._lines,
+        )
+        return tuple(record.instance for record in records)
+
+    async def destroy(self, instances: Sequence[Instance], *, deadline: float) -> None:
+        """End hosts and every process begun through them, within `deadline` seconds; those gone already are no error.
+
+        Raises ProviderError naming the processes that survive.
+        """
+        import asyncio
+
+        from hostler.providers.sandbox_end import end
+
+        ids = {instance.id for instance in instances}
+        await asyncio.to_thread(end, self._registry, lambda entry: entry.id in ids, seconds=deadline)
+
+    async def instances(self, *, run: str | None = None) -> tuple[Instance, ...]:
+        """The hosts that are up, of one run or all."""
+        records = (entry.record for entry in self._registry.entries() if entry.record and entry.up)
+        return tuple(record.instance for record in records if run is None or record.run == run)

@@ -1,0 +1,248 @@
+"""The folder in which this machine's sandbox hosts are written down: one folder a host, one lock for all.
+
+It depends on neither HOME nor the state folder, so that every command of the same account finds the same hosts.
+It must never trust a folder that another account could have written, nor read a half-written record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostler.errors import ProviderError, UsageError
+from hostler.model.hosts import Host
+from hostler.model.instances import Instance
+from hostler.providers.sandbox_procs import Pin, living
+
+VARIABLE = "HOSTLER_SANDBOX_DIR"
+MARK = "HOSTLER_SANDBOX"
+_FOLDER = re.compile(r"sbx-[0-9a-f]{16}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """All that is written down about one sandbox host.
+
+    `command` is its SSH server's argv; `controller` the process that asked for the host, `keeper` and `server`
+    the processes that are it, None until they have started. Times are seconds since the epoch.
+    """
+
+    id: str
+    number: int
+    name: str
+    address: str
+    port: int
+    user: str
+    host_key: str
+    identity: str
+    run: str | None
+    token: str
+    started: float
+    expires: float | None
+    command: tuple[str, ...]
+    vars: tuple[tuple[str, str], ...] = ()
+    controller: Pin | None = None
+    keeper: Pin | None = None
+    server: Pin | None = None
+
+    @property
+    def host(self) -> Host:
+        """The facts needed to reach it."""
+        return Host(
+            name=self.name,
+            address=self.address,
+            user=self.user,
+            port=self.port,
+            identity=self.identity,
+            host_key=self.host_key,
+            tags=frozenset({"sandbox"}),
+            vars=self.vars,
+            source="sandbox",
+        )
+
+    @property
+    def instance(self) -> Instance:
+        """The same as the Provider port has it."""
+        return Instance(
+            id=self.id,
+            provider="sandbox",
+            run=self.run,
+            token=self.token,
+            host=self.host,
+            started=self.started,
+            expires=self.expires,
+        )
+
+    @property
+    def up(self) -> bool:
+        """Whether its keeper lives."""
+        return living(self.keeper) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A host's folder and what stands in it; the record is None when it is missing or makes no sense."""
+
+    id: str
+    folder: Path
+    record: Record | None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.record.name if self.record else self.id
+
+    @property
+    def up(self) -> bool:
+        """Whether the host can be there; under the lock, False means that it is broken."""
+        return self.record is not None and self.record.up
+
+
+class Registry:
+    """The sandbox hosts of this account, on disk, at `path` (None: by the environment)."""
+
+    def __init__(self, path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> None:
+        given = path or environ.get(VARIABLE)
+        usual = Path(f"/var/tmp/hostler-{os.geteuid()}")
+        self.path = Path(given).absolute() if given else usual / "sandbox"
+        self._folders = (self.path,) if given else (usual, self.path)
+
+    @property
+    def client_key(self) -> Path:
+        """The one private key that all these hosts accept."""
+        return self.path / "client_key"
+
+    def create(self) -> None:
+        """Make the folder, 0700 whatever the umask. Raises UsageError when what is there can't be trusted."""
+        if any(ord(letter) < 32 or letter == '"' for letter in str(self.path)):
+            raise UsageError(
+                f"{VARIABLE} {str(self.path)!r}: quotes and control characters can't stand in it"
+            )
+        for folder in self._folders:
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700)
+                folder.chmod(0o700)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                raise UsageError(
+                    f"sandbox folder {folder}: {error.strerror}; set {VARIABLE} to a folder that you may write"
+                ) from None
+        self.there()
+
+    def there(self) -> bool:
+        """Whether the folder exists. Raises UsageError when it isn't ours alone."""
+        for folder in self._folders:
+            try:
+                about = folder.lstat()
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                raise UsageError(
+                    f"sandbox folder {folder}: {error.strerror}; set {VARIABLE} to another"
+                ) from None
+            mode = stat.S_IMODE(about.st_mode)
+            if not stat.S_ISDIR(about.st_mode):
+                raise UsageError(
+                    f"sandbox folder {folder}: not a folder; remove it or set {VARIABLE} to another"
+                )
+            if about.st_uid != os.geteuid():
+                raise UsageError(
+                    f"sandbox folder {folder}: belongs to user {about.st_uid}, not to you; set {VARIABLE} to another"
+                )
+            if mode & 0o077:
+                raise UsageError(f"sandbox folder {folder}: open to others (mode {mode:04o}); chmod 700 it")
+        return True
+
+    def entries(self) -> list[Entry]:
+        """Every host written down, by name; empty when there is no folder. Raises UsageError as `there` does."""
+        if not self.there():
+            return []
+        found = [
+            Entry(id=item.name, folder=Path(item.path), record=read(Path(item.path)))
+            for item in os.scandir(self.path)
+            if _FOLDER.match(item.name) and item.is_dir(follow_symlinks=False)
+        ]
+        return sorted(found, key=_order)
+
+    @contextlib.contextmanager
+    def lock(self, *, seconds: float) -> Iterator[None]:
+        """Hold the one lock under which hosts are begun and ended. Raises ProviderError after `seconds`."""
+        until = time.monotonic() + seconds
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= until:
+                        raise ProviderError(
+                            f"sandbox: another hostler has been at work in {self.path} for {seconds:.0f} s; try again"
+                        ) from None
+                    time.sleep(0.02)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _order(entry: Entry) -> tuple[int, float, int, str]:
+    """Those begun by hand first, by number; then each launch's own, oldest first; broken ones last."""
+    record = entry.record
+    if record is None:
+        return (2, 0.0, 0, entry.id)
+    return (
+        (0, 0.0, record.number, "")
+        if record.run is None
+        else (1, record.started, record.number, record.token)
+    )
+
+
+def write(folder: Path, record: Record) -> None:
+    """Replace the record in a host's folder: the old one or the new one is there, never a part."""
+    draft = folder / f".record-{os.getpid()}"
+    private(draft, json.dumps(dataclasses.asdict(record)))
+    os.rename(draft, folder / "record.json")
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def private(path: Path, text: str) -> None:
+    """Write a file that only this account can read, whatever the umask, down to the disk."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(handle, "w", encoding="utf-8") as file:
+        os.fchmod(handle, 0o600)
+        file.write(text)
+        file.flush()
+        os.fsync(handle)
+
+
+def read(folder: Path) -> Record | None:
+    """The record in a host's folder; None when it is missing or makes no sense."""
+    try:
+        with open(folder / "record.json", "rb") as file:
+            fields = json.loads(file.read(1 << 20))
+        known = {field.name for field in dataclasses.fields(Record)}
+        fields = {name: value for name, value in fields.items() if name in known}
+        for name in ("controller", "keeper", "server"):
+            fields[name] = fields.get(name) and Pin(**fields[name])
+        fields["command"] = tuple(fields["command"])
+        fields["vars"] = tuple((name, value) for name, value in fields.get("vars", ()))
+        record = Record(**fields)
+        record.host  # noqa: B018  a Host checks its own facts
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, UsageError):
+        return None
+    return record if record.id == folder.name else None

@@ -1,0 +1,165 @@
+"""Throw-away SSH hosts for tests, and how to look at what runs on them.
+
+    from tests.lab import Lab, lab          # `lab` is a fixture, one for the whole session
+
+    def test_it(lab): [one, two] = lab.hosts(2)
+
+Everything begun through a host ends with it, and every host ends with its Lab; if the test process itself is
+killed, they end by their fuse, or when somebody removes their folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from hostler.model.hosts import Host
+from hostler.providers.sandbox_end import end
+from hostler.providers.sandbox_files import MARK, Registry
+from hostler.providers.sandbox_procs import look
+from hostler.providers.sandbox_procs import marked as marked
+from hostler.providers.sandbox_sshd import choose
+from hostler.providers.sandbox_start import start
+
+FUSE = 3600.0
+
+
+class Lab:
+    """Sandbox hosts in a folder of their own. `server` is "sshd" or "asyncssh", None for what the machine has."""
+
+    def __init__(self, *, server: str | None = None, path: Path | None = None) -> None:
+        self.path = path or Path(tempfile.mkdtemp(prefix="hostler-lab-"))
+        self.registry = Registry(self.path)
+        self.server = server
+        self._shared: list[Host] = []
+        self._launches = 0
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a process needs in its environment to see these hosts as its own."""
+        chosen = {"HOSTLER_SANDBOX_SERVER": self.server} if self.server else {}
+        return {"HOSTLER_SANDBOX_DIR": str(self.path), **chosen}
+
+    def hosts(self, count: int = 1, *, sshd_lines: Sequence[str] = ()) -> list[Host]:
+        """New hosts, up and answering; `sshd_lines` go before ours in their sshd_config ("MaxSessions 2")."""
+        self._launches += 1
+        records = start(
+            self.registry,
+            count,
+            run=None,
+            token=f"lab{self._launches}",
+            now=time.time(),
+            lifetime=FUSE,
+            seconds=60.0,
+            server=choose({**os.environ, **self.env}),
+            extra=tuple(sshd_lines),
+        )
+        return [record.host for record in records]
+
+    def shared(self, count: int = 1) -> list[Host]:
+        """Hosts that are there for any test that does no harm to them: the same ones again at each call."""
+        if len(self._shared) < count:
+            self._shared += self.hosts(count - len(self._shared))
+        return self._shared[:count]
+
+    def end(self, *hosts: Host) -> None:
+        """End hosts, with all that was begun through them."""
+        names = {host.name for host in hosts}
+        end(self.registry, lambda entry: entry.name in names, seconds=30.0)
+
+    def id(self, host: Host) -> str:
+        """The host's id: every process begun through it carries HOSTLER_SANDBOX=id, unless it cleaned itself."""
+        return next(entry.id for entry in self.registry.entries() if entry.name == host.name)
+
+    def mark(self, host: Host) -> str:
+        """What `marked` finds this host's processes by."""
+        return f"{MARK}={self.id(host)}"
+
+    def ssh(self, host: Host, *options: str) -> list[str]:
+        """The ssh program's argv up to the command, strict about the host key, reading nobody's settings."""
+        known = self.path / "known_hosts"
+        with contextlib.suppress(FileExistsError):
+            known.touch(exist_ok=False)
+        line = (
+            f"[{host.address}]:{host.port} {host.host_key}\n"
+            if host.port != 22
+            else f"{host.address} {host.host_key}\n"
+        )
+        if line not in known.read_text():
+            with open(known, "a") as file:
+                file.write(line)
+        words = ["ssh", "-F", "none", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
+        words += [
+            "-o",
+            f"UserKnownHostsFile={known}",
+            "-o",
+            "GlobalKnownHostsFile=none",
+            "-o",
+            "IdentitiesOnly=yes",
+        ]
+        words += ["-o", "LogLevel=ERROR", "-o", "KexAlgorithms=curve25519-sha256", "-i", str(host.identity)]
+        return [*words, "-p", str(host.port), *options, f"{host.user}@{host.address}"]
+
+    def run(self, host: Host, command: str, *, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run a command on a host with the ssh program."""
+        return subprocess.run(
+            [*self.ssh(host), command], input=stdin, capture_output=True, timeout=60, check=False
+        )
+
+    def close(self) -> None:
+        """End all hosts and remove the folder."""
+        try:
+            end(self.registry, lambda entry: True, seconds=60.0)
+        finally:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def count_marked(mark: str) -> int:
+    """How many living processes began with `mark` ("NAME=value") in their environment."""
+    found = (look(pid) for pid in marked(mark))
+    return sum(process is not None and not process.zombie for process in found)
+
+
+def wait_until(true: Callable[[], object], *, seconds: float = 30.0, what: str = "") -> None:
+    """Look again and again until it is so; fail after `seconds`."""
+    until = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > until:
+            pytest.fail(f"not within {seconds:.0f} s: {what or true}")
+        time.sleep(0.02)
+
+
+def as_environment(*parts: Mapping[str, str]) -> dict[str, str]:
+    """Our environment with `parts` over it."""
+    whole = dict(os.environ)
+    for part in parts:
+        whole.update(part)
+    return whole
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """One Lab for all tests of the session."""
+    with Lab() as made:
+        yield made
+
+
+@pytest.fixture
+def fresh_lab() -> Iterator[Lab]:
+    """A Lab for this test alone."""
+    with Lab() as made:
+        yield made
