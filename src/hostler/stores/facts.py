@@ -1,0 +1,107 @@
+"""What events other than those of attempts change in the rows, one small function per event.
+
+Facts about runs, hosts and whole sets of jobs are rare: they are written one at a time. An event that is not in FACTS
+changes no row and is only remembered. Nothing here may open or end a transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from hostler.errors import StoreError
+from hostler.model.events import (
+    Event,
+    HostConnected,
+    HostLost,
+    HostReleased,
+    HostStruck,
+    JobsRequeued,
+    RunFinished,
+    RunStarted,
+    StopRequested,
+    to_data,
+)
+
+EventRow = tuple[int, int, float, str, str]
+INSERT_EVENT = "INSERT INTO event (run, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
+
+
+def event_row(run: int, seq: int, event: Event) -> EventRow:
+    """An event as the row that keeps it."""
+    return run, seq, event.at, event.type, json.dumps(to_data(event))
+
+
+def count_jobs(db: sqlite3.Connection, run: int) -> dict[int, int]:
+    """How many jobs are in each state that occurs."""
+    return dict(db.execute("SELECT state, count(*) FROM job WHERE run = ? GROUP BY state", (run,)))
+
+
+def _run_started(db: sqlite3.Connection, run: int, event: RunStarted) -> None:
+    db.execute(
+        "UPDATE run SET state = 'running', owner = ?, started = coalesce(started, ?), finished = NULL, "
+        "exit_code = NULL, stopping = 0, counts = NULL WHERE number = ?",
+        (event.owner, event.at, run),
+    )
+    # What an earlier owner thought of the workers is no longer known to be so.
+    db.execute("UPDATE worker SET state = 'new', why = '' WHERE run = ?", (run,))
+
+
+def _run_finished(db: sqlite3.Connection, run: int, event: RunFinished) -> None:
+    counts = json.dumps(count_jobs(db, run))
+    db.execute(
+        "UPDATE run SET state = ?, finished = ?, exit_code = ?, owner = NULL, counts = ? WHERE number = ?",
+        (event.state, event.at, event.exit_code, counts, run),
+    )
+
+
+def _stop_requested(db: sqlite3.Connection, run: int, event: StopRequested) -> None:
+    db.execute("UPDATE run SET stopping = 1 WHERE number = ?", (run,))
+
+
+def _jobs_requeued(db: sqlite3.Connection, run: int, event: JobsRequeued) -> None:
+    marks = ", ".join("?" for _ in event.states)
+    changed = db.execute(
+        f"UPDATE job SET state = 0, tries = 0, avoid = NULL WHERE run = ? AND state IN ({marks})",
+        (run, *(int(state) for state in event.states)),
+    ).rowcount
+    if changed != event.count:
+        raise StoreError(f"run {run}: {event.count} jobs were to be put back, {changed} are in those states")
+
+
+def _host_connected(db: sqlite3.Connection, run: int, event: HostConnected) -> None:
+    db.execute(
+        "UPDATE worker SET state = 'up', spool = ?, boot = ?, why = '' WHERE run = ? AND id = ?",
+        (event.spool, event.boot, run, event.worker),
+    )
+
+
+def _host_struck(db: sqlite3.Connection, run: int, event: HostStruck) -> None:
+    db.execute(
+        "UPDATE worker SET strikes = strikes + 1, why = ? WHERE run = ? AND id = ?",
+        (event.why, run, event.worker),
+    )
+
+
+def _host_lost(db: sqlite3.Connection, run: int, event: HostLost) -> None:
+    db.execute(
+        "UPDATE worker SET state = 'lost', why = ? WHERE run = ? AND id = ?", (event.why, run, event.worker)
+    )
+
+
+def _host_released(db: sqlite3.Connection, run: int, event: HostReleased) -> None:
+    db.execute("UPDATE worker SET state = 'released' WHERE run = ? AND id = ?", (run, event.worker))
+
+
+FACTS: dict[type[Event], Callable[[sqlite3.Connection, int, Any], None]] = {
+    RunStarted: _run_started,
+    RunFinished: _run_finished,
+    StopRequested: _stop_requested,
+    JobsRequeued: _jobs_requeued,
+    HostConnected: _host_connected,
+    HostStruck: _host_struck,
+    HostLost: _host_lost,
+    HostReleased: _host_released,
+}

@@ -1,0 +1,64 @@
+"""Values as they lie in a row: arguments as bytes, hosts and specs as JSON.
+
+It must never lose a difference: what was packed comes back equal. Readers pass over fields of a later version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from hostler.errors import UsageError
+from hostler.model.hosts import Host
+from hostler.model.runs import BatchSpec
+
+
+def pack_args(args: Sequence[bytes]) -> bytes:
+    """Join arguments, each ended by NUL, which none of them can hold; raises UsageError for one that does.
+
+    >>> pack_args((b"a", b"")), pack_args(())
+    (b'a\\x00\\x00', b'')
+    """
+    if not args:
+        return b""
+    packed = b"\0".join(args) + b"\0"
+    if packed.count(0) != len(args):
+        raise UsageError("an argument of a job holds a NUL byte, which no command line can carry")
+    return packed
+
+
+def unpack_args(packed: bytes) -> tuple[bytes, ...]:
+    """The arguments that `pack_args` joined."""
+    return tuple(packed[:-1].split(b"\0")) if packed else ()
+
+
+def host_to_json(host: Host) -> str:
+    """A Host's facts, without those that are left open."""
+    facts = {f.name: getattr(host, f.name) for f in fields(host)}
+    facts["tags"] = sorted(host.tags)
+    return json.dumps({name: value for name, value in facts.items() if value not in (None, [], (), "")})
+
+
+def host_from_json(text: str) -> Host:
+    """The Host that `host_to_json` wrote."""
+    facts = _known(Host, json.loads(text))
+    facts["tags"] = frozenset(facts.get("tags", ()))
+    facts["vars"] = tuple((name, value) for name, value in facts.get("vars", ()))
+    return Host(**facts)
+
+
+def spec_to_json(spec: BatchSpec) -> str:
+    """A batch's spec as JSON."""
+    return json.dumps({f.name: getattr(spec, f.name) for f in fields(spec)})
+
+
+def spec_from_json(text: str) -> BatchSpec:
+    """The spec that `spec_to_json` wrote."""
+    return BatchSpec(**_known(BatchSpec, json.loads(text)))
+
+
+def _known(kind: type, facts: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {name: value for name, value in facts.items() if name in names}
