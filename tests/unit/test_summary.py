@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostler.engine.alike import Failure, clusters
 from hostler.engine.summary import (
-    Failure,
     HostFigures,
     Pace,
     Progress,
     Summary,
-    clusters,
     count_words,
     exit_code,
     percent,
@@ -144,22 +143,28 @@ def test_a_host_s_share_is_known_only_with_its_slots() -> None:
     assert HostFigures(host="n1", state="up").mean is None
 
 
-def test_failures_that_say_the_same_are_one_cluster_and_the_biggest_comes_first() -> None:
-    def failure(job: int, host: str, says: str, how: str = "exit 1") -> Failure:
-        return Failure(job=job, host=host, how=how, last_line=says)
+def failure(job: int, host: str, last_line: str, how: str = "exit 1") -> Failure:
+    return Failure(job=job, host=host, how=how, last_line=last_line)
 
+
+def test_failures_that_say_the_same_are_one_and_the_most_come_first() -> None:
     full = [failure(job, "n07", "No space left on device") for job in range(100, 138)]
     other = [failure(3, "n01", "", "exit 2"), failure(4, "n02", "", "exit 2"), failure(5, "n01", "boom")]
     found = clusters([*other, *full], jobs_shown=3)
-    assert [(c.says, c.count, c.hosts, c.jobs) for c in found] == [
-        ('exit 1: "No space left on device"', 38, ("n07",), (100, 101, 102)),
-        ("exit 2, silent", 2, ("n01", "n02"), (3, 4)),
-        ('exit 1: "boom"', 1, ("n01",), (5,)),
+    assert [(c.how, c.last_line, c.exact, c.count, c.hosts, c.jobs) for c in found] == [
+        ("exit 1", "No space left on device", True, 38, ("n07",), (100, 101, 102)),
+        ("exit 2", "", True, 2, ("n01", "n02"), (3, 4)),
+        ("exit 1", "boom", True, 1, ("n01",), (5,)),
     ]
 
 
+def test_failures_that_differ_in_numbers_only_are_one_that_says_so() -> None:
+    [found] = clusters(failure(job, f"n{job}", f"out/{job}.png: disk full") for job in range(7, 107))
+    assert (found.last_line, found.exact, found.count) == ("out/7.png: disk full", False, 100)
+    assert (found.host_count, len(found.hosts)) == (100, 5)
+
+
 def test_a_million_different_failures_are_counted_without_keeping_each() -> None:
-    failures = (Failure(job=n, host="n1", how="exit 1", last_line=f"no {n}") for n in range(1000))
-    found = clusters(failures, kinds=10)
+    found = clusters((failure(n, "n1", "no " + "x" * n) for n in range(1, 1001)), kinds=10)
     assert len(found) == 11
-    assert (found[0].says, found[0].count) == ("exit 1", 990)
+    assert (found[0].how, found[0].count, found[0].exact) == ("exit 1", 990, False)

@@ -1,4 +1,4 @@
-"""What a run comes to: its counts, its pace, and the exit code that says so to scripts.
+"""What a run comes to: its counts, its pace, what each host did, and the exit code that says so to scripts.
 
 Everything that people and scripts are told about a run as a whole is worked out here, so that the live line, the
 report, `status` and the exit code can't disagree. It must never look at a clock, a file or a screen.
@@ -6,7 +6,7 @@ report, `status` and the exit code can't disagree. It must never look at a clock
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hostler.model.jobs import RETRYABLE, JobState
@@ -242,50 +242,3 @@ class HostFigures:
         if not elapsed or not self.slots:
             return None
         return min(1.0, self.busy / (elapsed * self.slots))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A job that ended badly: its last attempt's host, how it ended in words, and the last line that it printed."""
-
-    job: int
-    host: str
-    how: str
-    last_line: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
-    """Failures that look alike: what they have in common, how many, on which hosts, and the first of the jobs."""
-
-    says: str
-    count: int
-    hosts: tuple[str, ...]
-    jobs: tuple[int, ...]
-
-
-def clusters(failures: Iterable[Failure], *, jobs_shown: int = 5, kinds: int = 10_000) -> tuple[Cluster, ...]:
-    """Failures put together by what they said last, or by how they ended when they said nothing; most first.
-
-    Beyond `kinds` different sayings a failure is counted by how it ended, so that memory stays bounded.
-
-    >>> clusters([Failure(job=n, host="n7", how="exit 1", last_line="disk full") for n in (3, 5)])[0].jobs
-    (3, 5)
-    """
-    count: dict[str, int] = {}
-    hosts: dict[str, dict[str, None]] = {}
-    jobs: dict[str, list[int]] = {}
-    for failure in failures:
-        says = f'{failure.how}: "{failure.last_line}"' if failure.last_line else f"{failure.how}, silent"
-        if says not in count and len(count) >= kinds:
-            says = failure.how
-        count[says] = count.get(says, 0) + 1
-        hosts.setdefault(says, {})[failure.host] = None
-        shown = jobs.setdefault(says, [])
-        if len(shown) < jobs_shown:
-            shown.append(failure.job)
-    order = sorted(count, key=lambda says: (-count[says], jobs[says][0]))
-    return tuple(
-        Cluster(says=says, count=count[says], hosts=tuple(hosts[says]), jobs=tuple(jobs[says]))
-        for says in order
-    )

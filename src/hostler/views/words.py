@@ -1,0 +1,64 @@
+"""How an attempt's end is put in words, the same on every screen.
+
+It must never guess: what the store doesn't know is said to be unknown.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from hostler.model.durations import format_duration
+from hostler.model.jobs import Ending
+from hostler.model.runs import AttemptRow
+from hostler.views.text import one_line
+
+PLAIN = {
+    Ending.OK: "ok",
+    Ending.LOST: "lost",
+    Ending.INTERRUPTED: "interrupted",
+    Ending.UNREACHABLE: "host unreachable",
+    Ending.STAGING_FAILED: "could not be set up",
+    Ending.OUTPUT_LIMIT: "too much output",
+    Ending.REVOKED: "taken back before it started",
+    Ending.CANCELLED: "cancelled",
+    Ending.KILL_FAILED: "could not be killed",
+    Ending.TIMEOUT: "timeout",
+}
+
+
+def ending_words(attempt: AttemptRow) -> str:
+    """How an attempt ended, without its time: "exit 3", "SIGKILL", "timeout", "lost: n07 was rebooted"."""
+    if attempt.ending is None:
+        return "running" if attempt.started_at is not None else "sent"
+    ending = Ending(attempt.ending)
+    if ending is Ending.EXIT:
+        return f"exit {attempt.code}"
+    if ending is Ending.SIGNAL:
+        return signal_name(attempt.signal)
+    words = PLAIN[ending]
+    return f"{words}: {one_line(attempt.detail.encode())}" if attempt.detail else words
+
+
+def signal_name(number: int | None) -> str:
+    """A signal as people write it.
+
+    >>> signal_name(9), signal_name(64), signal_name(None)
+    ('SIGKILL', 'SIGRTMAX', 'a signal')
+    """
+    if number is None:
+        return "a signal"
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def took(attempt: AttemptRow, *, now: float) -> str:
+    """How long an attempt took, or has run by `now` (seconds since the epoch); "?" when nobody knows."""
+    if attempt.elapsed is not None:
+        return format_duration(attempt.elapsed)
+    if attempt.started_at is None:
+        return "-"
+    if attempt.ended_at is None:
+        return format_duration(max(0.0, now - attempt.started_at))
+    return "?"
