@@ -56,7 +56,9 @@ class Connection(Protocol):
 
     host: Host
 
-    async def run(self, command: str, *, stdin: bytes = b"", deadline: float, limit: int = 1 << 20) -> Finished:
+    async def run(
+        self, command: str, *, stdin: bytes = b"", deadline: float, limit: int = 1 << 20
+    ) -> Finished:
         """Run a command line by the account's shell and collect at most `limit` bytes of each stream.
 
         Raises LineLost when the line breaks, Unreachable after `deadline` seconds.
@@ -149,7 +151,7 @@ class Link(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One transaction: events in order, the first numbered `seq`, and the worker serials in use after it."""
+    """One transaction: events in order, the first of them numbered `seq`."""
 
     run: int
     epoch: int
@@ -160,8 +162,8 @@ class Turn:
 class Store(Protocol):
     """Where what happened is kept. Rows are the truth, events the history."""
 
-    async def commit(self, turn: Turn) -> None:
-        """Write a turn, durably, whole or not at all.
+    async def commit(self, turn: Turn, *, before: Callable[[], None] | None = None) -> None:
+        """Write a turn, durably, whole or not at all. `before` is called in the writer's thread right before the commit.
 
         Raises StaleEpoch when the run has a newer owner, StoreFull when a later try may work, StoreError.
         """

@@ -35,7 +35,9 @@ def decode(kind: int, body: bytes) -> Iterator[Report]:
 
 def result(body: bytes) -> Result:
     """One result frame."""
-    serial, ending, code, signal, elapsed, out_size, err_size, inline, out, err, detail = wire.RESULT.unpack_from(body)
+    serial, ending, code, signal, elapsed, out_size, err_size, inline, out, err, detail = (
+        wire.RESULT.unpack_from(body)
+    )
     at = wire.RESULT.size
     if at + out + err + detail != len(body):
         raise ValueError("a result whose lengths do not add up")

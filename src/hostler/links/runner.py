@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -89,7 +90,9 @@ class RunnerLink:
             await self._abandon()
             raise
         self._tasks = [
-            asyncio.create_task(self._listen(self._stream, frames, found[1:]), name=f"listen {self.host.name}"),
+            asyncio.create_task(
+                self._listen(self._stream, frames, found[1:]), name=f"listen {self.host.name}"
+            ),
             asyncio.create_task(self._send(self._stream), name=f"send {self.host.name}"),
             asyncio.create_task(self._renew(self._stream), name=f"renew {self.host.name}"),
         ]
@@ -97,7 +100,9 @@ class RunnerLink:
 
     def _answer(self, kind: int, body: bytes) -> Hello:
         if kind != wire.R_HELLO:
-            raise HostRefused(self.host.name, body.decode("utf-8", "replace")[:200] or "its runner refused us")
+            raise HostRefused(
+                self.host.name, body.decode("utf-8", "replace")[:200] or "its runner refused us"
+            )
         try:
             words = json.loads(body)
             if words["protocol"] != wire.PROTOCOL:
@@ -118,7 +123,9 @@ class RunnerLink:
         seen = b""
         while (at := seen.find(wire.MAGIC)) < 0:
             if len(seen) > NOISE:
-                raise RunnerFailed(self.host.name, "its login prints without end; the runner's answer never came")
+                raise RunnerFailed(
+                    self.host.name, "its login prints without end; the runner's answer never came"
+                )
             seen += await self._read(stream, seen)
         return seen[at + len(wire.MAGIC) :]
 
@@ -126,7 +133,9 @@ class RunnerLink:
         data = await stream.read()
         if not data:
             said = (stream.stderr_tail() or seen).decode("utf-8", "replace").strip().splitlines()
-            raise RunnerFailed(self.host.name, (said[-1][:300] if said else "its runner ended without a word"))
+            raise RunnerFailed(
+                self.host.name, (said[-1][:300] if said else "its runner ended without a word")
+            )
         return data
 
     async def _abandon(self) -> None:
@@ -155,7 +164,8 @@ class RunnerLink:
                 found = frames.feed(data)
         except HostError as error:
             why = error.why
-        except Exception as error:  # a host is untrusted: whatever it sends ends its own line and nothing else
+        except (ValueError, struct.error, IndexError) as error:
+            # A host is untrusted: whatever it sends ends its own line and nothing else.
             why = f"its runner made no sense ({type(error).__name__}: {error})"
         finally:
             self._gone.set()
@@ -174,7 +184,9 @@ class RunnerLink:
     def _some(self, stream: Stream) -> None:
         batch = [self._unsent.pop(serial) for serial in list(self._unsent)[:STARTS]]
         if batch:
-            body = wire.pack_starts([(s.serial, s.job, s.n, s.words, s.shell, s.timeout or 0.0) for s in batch])
+            body = wire.pack_starts(
+                [(s.serial, s.job, s.n, s.words, s.shell, s.timeout or 0.0) for s in batch]
+            )
             stream.write(wire.frame(wire.STARTS, body))
         if not self._unsent:
             self._more.clear()

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 MODULES = ("wire", "spool", "processes", "jobs", "serve")
-PYTHONS = "python3 /usr/libexec/platform-python python3.13 python3.12 python3.11 python3.10 python3.9 python3.8 python3.6"
+PYTHONS = "python3 /usr/libexec/platform-python python3.12 python3.11 python3.9 python3.8 python3.6"
 
 #: Reads 72 bytes (length, SHA-256), then the source, and runs it only when it is whole. It holds no quotes, dollars,
 #: backslashes, newlines or exclamation marks, so that sh, csh and fish all take it as it stands.
@@ -61,7 +61,7 @@ def command(python: str | None = None) -> str:
 
     `python` names the interpreter to try first.
     """
-    name = "str().join(map(chr,(%s)))" % ",".join(str(ord(c)) for c in "__hostler__")
+    name = f"str().join(map(chr,({','.join(str(ord(c)) for c in '__hostler__')})))"
     tries = f"{python} {PYTHONS}" if python else PYTHONS
     return (
         "exec /bin/sh -c '"

@@ -13,20 +13,55 @@ from collections import deque
 from hostler.remote.runner.processes import Spawner, signal_all, survivors
 from hostler.remote.runner.spool import Log
 from hostler.remote.runner.wire import CHUNK, ENDINGS, INLINE, NO_CODE, NUMBER, OUTPUT, RESULT
-from hostler.remote.runner.wire import BEGAN, R_BEGAN, R_LOST, R_OUTPUT, R_REFUSED, R_RESULT, R_REVOKED, frame, numbers
+from hostler.remote.runner.wire import BEGAN, R_BEGAN, R_LOST, R_OUTPUT, R_REFUSED
+from hostler.remote.runner.wire import R_RESULT, R_REVOKED, frame, numbers
 
 OK, EXIT, SIGNAL, TIMEOUT, INTERRUPTED, OUTPUT_LIMIT, CANCELLED, KILL_FAILED, LOST = range(len(ENDINGS))
+#: Seconds in which a job's output is not looked at.
+YOUNG = 0.1
 #: More output than this waiting for the controller, in bytes: no new job starts.
 BACKLOG = 256 << 20
-SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EROFS)
+SHORTAGES = (
+    errno.EAGAIN,
+    errno.ENOMEM,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EIO,
+    errno.EROFS,
+)
+
+
+def size_of(fd: int) -> int:
+    """The length of an open file; 0 for none."""
+    return os.fstat(fd).st_size if fd >= 0 else 0
 
 
 class Attempt:
     """One attempt that has been started."""
 
     __slots__ = (
-        "began", "code", "elapsed", "ending", "err", "grace", "job", "killing", "n", "out", "pid", "said",
-        "sent", "serial", "signal", "sizes", "stage", "told", "until", "watched",
+        "began",
+        "code",
+        "elapsed",
+        "ending",
+        "err",
+        "grace",
+        "job",
+        "killing",
+        "n",
+        "out",
+        "pid",
+        "said",
+        "sent",
+        "serial",
+        "signal",
+        "sizes",
+        "stage",
+        "told",
+        "until",
+        "watched",
     )
 
     def __init__(self, serial: int, job: int, n: int) -> None:
@@ -47,7 +82,9 @@ class Attempt:
 class Table:
     """All attempts of one run on one host."""
 
-    def __init__(self, path: str, uid: str, log: Log, spawner: Spawner, slots: int, names: "dict[bytes, bytes]") -> None:
+    def __init__(
+        self, path: str, uid: str, log: Log, spawner: Spawner, slots: int, names: "dict[bytes, bytes]"
+    ) -> None:
         self.log, self.uid, self.spawner, self.slots = log, uid, spawner, slots
         self.spool = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.waiting = {}  # type: dict[int, tuple[int, int, int, tuple[bytes, ...], bool, float]]
@@ -119,6 +156,10 @@ class Table:
             if self.waiting.pop(serial, None) is not None or serial > self.log.high:
                 self.log.high = max(self.log.high, serial)
                 given.append(serial)
+            elif serial in self.running:
+                attempt = self.running[serial]
+                attempt.told = True
+                self.talk.append(frame(R_BEGAN, BEGAN.pack(serial, time.monotonic() - attempt.began)))
         if given:
             self.talk.append(frame(R_REVOKED, numbers(given)))
 
@@ -154,7 +195,8 @@ class Table:
 
     def begin(self, now: float) -> None:
         """Start what waits while slots are free; the records of a round are one write before the first process."""
-        log, chosen = self.log, []
+        log = self.log
+        chosen = []  # type: list[tuple[int, int, int, tuple[bytes, ...], bool, float]]
         while self.order and len(chosen) < len(self.free) and self.backlog < BACKLOG:
             start = self.waiting.pop(self.order.popleft(), None)
             if start is not None:
@@ -247,8 +289,10 @@ class Table:
         """Record a result and queue it for the controller."""
         attempt.elapsed = time.monotonic() - attempt.began
         attempt.ending, attempt.code, attempt.signal = ending, code, number
-        attempt.sizes = tuple(os.fstat(fd).st_size if fd >= 0 else 0 for fd in (attempt.out, attempt.err))
-        self.log.write([self.log.result(attempt.serial, ending, code, number, attempt.elapsed, *attempt.sizes)])
+        attempt.sizes = (size_of(attempt.out), size_of(attempt.err))
+        self.log.write(
+            [self.log.result(attempt.serial, ending, code, number, attempt.elapsed, *attempt.sizes)]
+        )
         self.ended[attempt.serial] = attempt
         self.say(attempt)
 
@@ -326,8 +370,17 @@ class Table:
         if kind == R_LOST:
             return frame(R_LOST, NUMBER.pack(attempt.serial) + b"its runner died and nobody saw how it ended")
         body = RESULT.pack(
-            attempt.serial, attempt.ending, attempt.code, attempt.signal, attempt.elapsed,
-            attempt.sizes[0], attempt.sizes[1], inline, len(out), len(err), len(detail),
+            attempt.serial,
+            attempt.ending,
+            attempt.code,
+            attempt.signal,
+            attempt.elapsed,
+            attempt.sizes[0],
+            attempt.sizes[1],
+            inline,
+            len(out),
+            len(err),
+            len(detail),
         )
         return frame(R_RESULT, body + out + err + detail)
 
@@ -369,13 +422,17 @@ class Table:
                 if not data:
                     attempt.sent[stream] = sizes[stream]  # the file is gone: what it held is lost
                     continue
-                frames.append(frame(R_OUTPUT, OUTPUT.pack(attempt.serial, stream + 1, attempt.sent[stream]) + data))
+                frames.append(
+                    frame(R_OUTPUT, OUTPUT.pack(attempt.serial, stream + 1, attempt.sent[stream]) + data)
+                )
                 attempt.sent[stream] += len(data)
                 self.credit -= len(data)
         return frames
 
-    def output(self, limit: int) -> "list[bytes]":
-        """About `limit` bytes of frames: output of ended attempts with their results, then of running ones."""
+    def output(self, limit: int, now: float, grown: bool) -> "list[bytes]":
+        """About `limit` bytes of frames: output of ended attempts with their results, then what running ones have
+        `grown`. A job that may end at once is left alone for a moment: its output then travels with its result.
+        """
         frames, size = [], 0  # type: list[bytes], int
         while self.unsent and size < limit:
             attempt = self.unsent[0]
@@ -389,8 +446,8 @@ class Table:
                 self.close(attempt)
             elif not some:
                 return frames
-        for attempt in list(self.running.values()):
-            while size < limit and self.credit > 0:
+        for attempt in list(self.running.values()) if grown else ():
+            while size < limit and self.credit > 0 and now - attempt.began > YOUNG:
                 some = self.pieces(attempt, (os.fstat(attempt.out).st_size, os.fstat(attempt.err).st_size))
                 if not some:
                     break

@@ -10,7 +10,11 @@ import pwd
 import signal
 
 MARK = b"HOSTLER_ATTEMPT="
-RESET = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)]
+RESET = [
+    getattr(signal, name)
+    for name in ("SIGPIPE", "SIGXFSZ", "SIGHUP", "SIGINT", "SIGTERM")
+    if hasattr(signal, name)
+]
 NOT_SHELLS = ("csh", "tcsh", "fish", "nologin", "false", "nu", "elvish", "xonsh")
 
 
@@ -63,7 +67,7 @@ class Spawner:
     def spawn(self, words: "tuple[bytes, ...]", shell: bool, out: int, err: int) -> int:
         """Start a command in a session of its own; its pid. Raises OSError."""
         if shell:
-            argv = (self.shell, b"-c") + words
+            argv = (self.shell, b"-c", *words)
             path = self.shell
         else:
             argv = words

@@ -18,7 +18,8 @@ import time
 from hostler.remote.runner.jobs import INTERRUPTED, Table
 from hostler.remote.runner.processes import Spawner, account_shell
 from hostler.remote.runner.spool import Log, folder, lock
-from hostler.remote.runner.wire import ACK, BYE, CREDIT, FOLLOW, FOLLOWS, HELLO, KILL, KILLS, MAGIC, NUMBER, PROTOCOL
+from hostler.remote.runner.wire import ACK, BYE, CREDIT, FOLLOW, FOLLOWS, HELLO, KILL, KILLS
+from hostler.remote.runner.wire import MAGIC, NUMBER, PROTOCOL
 from hostler.remote.runner.wire import RENEW, REVOKE, R_BYE, R_HELLO, R_RENEWED, STARTS
 from hostler.remote.runner.wire import HEAD, Frames, frame, read_numbers, unpack_starts
 
@@ -177,7 +178,7 @@ class Runner:
             for fd in fds:
                 os.set_inheritable(fd, False)
             body = b""
-            while text and len(body) < 5 or len(body) < 5 + HEAD.unpack_from(body)[0]:
+            while (text and len(body) < 5) or len(body) < 5 + HEAD.unpack_from(body)[0]:
                 more = leash.recv(1 << 16)
                 if not more:
                     break
@@ -198,10 +199,11 @@ class Runner:
             channel.queue += b"".join(table.talk)
             table.talk = []
             self.flushed = now
-        if len(channel.queue) < HIGH_WATER and (table.unsent or now - self.watched >= WATCH):
-            if now - self.watched >= WATCH:
+        grown = now - self.watched >= WATCH
+        if len(channel.queue) < HIGH_WATER and (table.unsent or grown):
+            if grown:
                 self.watched = now
-            channel.queue += b"".join(table.output(HIGH_WATER))
+            channel.queue += b"".join(table.output(HIGH_WATER, now, grown))
         if channel.queue:
             if not channel.send():
                 self.drop()
@@ -378,12 +380,11 @@ def main() -> None:
         ours.close()
         try:
             serve(path, held, hello, theirs)
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
+        except (OSError, ValueError, KeyError, IndexError, TypeError, MemoryError):
+            sys.excepthook(*sys.exc_info())
             sys.stderr.flush()
-        os._exit(0)
+        finally:
+            os._exit(0)
     os.close(held)
     theirs.close()
     while ours.recv(4096):

@@ -15,7 +15,20 @@ import zlib
 RECORD = struct.Struct(">2sBBIQQiidQQ")
 SIZE = 64
 GROW = 256 << 10
-NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "gpfs")
+NETWORK = (
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "afs",
+    "ceph",
+    "glusterfs",
+    "lustre",
+    "fuse.sshfs",
+    "gpfs",
+)
 
 
 def on_network(path: str) -> bool:
@@ -25,9 +38,10 @@ def on_network(path: str) -> bool:
         with open("/proc/self/mounts", "rb") as mounts:
             for line in mounts.read().decode("utf-8", "replace").splitlines():
                 words = line.split(" ")
-                if len(words) > 2 and len(words[1]) >= len(best):
-                    if path == words[1] or path.startswith(words[1].rstrip("/") + "/"):
-                        best, kind = words[1], words[2]
+                if len(words) < 3 or len(words[1]) < len(best):
+                    continue
+                if path == words[1] or path.startswith(words[1].rstrip("/") + "/"):
+                    best, kind = words[1], words[2]
     except OSError:
         return False
     return kind in NETWORK
@@ -157,7 +171,9 @@ class Log:
         self.high = max(self.high, serial)
         return pack(1, 0, n, serial, job, 0, 0, 0.0, 0, 0)
 
-    def result(self, serial: int, ending: int, code: int, signal: int, elapsed: float, out: int, err: int) -> bytes:
+    def result(
+        self, serial: int, ending: int, code: int, signal: int, elapsed: float, out: int, err: int
+    ) -> bytes:
         """The record of a result."""
         self.reserved -= 1
         job, n = self.starts[serial]
@@ -197,7 +213,16 @@ class Log:
 
 
 def pack(
-    kind: int, ending: int, n: int, serial: int, job: int, code: int, signal: int, elapsed: float, out: int, err: int
+    kind: int,
+    ending: int,
+    n: int,
+    serial: int,
+    job: int,
+    code: int,
+    signal: int,
+    elapsed: float,
+    out: int,
+    err: int,
 ) -> bytes:
     """One record with its checksum: kind 1 is a start, 2 a result, 3 the highest serial seen."""
     body = RECORD.pack(b"hr", kind, ending, n, serial, job, code, signal, elapsed, out, err)

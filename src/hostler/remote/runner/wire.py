@@ -28,7 +28,17 @@ HELLO, STARTS, REVOKE, KILLS, ACK, RENEW, FOLLOWS, CREDIT, BYE = b"HSVKANFCB"
 R_HELLO, R_BEGAN, R_OUTPUT, R_RESULT, R_REVOKED, R_REFUSED, R_LOST, R_RENEWED, R_BYE = b"hborvxlng"
 
 #: Endings by their number on the wire; only ever added to.
-ENDINGS = ("ok", "exit", "signal", "timeout", "interrupted", "output-limit", "cancelled", "kill-failed", "lost")
+ENDINGS = (
+    "ok",
+    "exit",
+    "signal",
+    "timeout",
+    "interrupted",
+    "output-limit",
+    "cancelled",
+    "kill-failed",
+    "lost",
+)
 NO_CODE = -(1 << 31)
 MAGIC = b"\x00hostler-runner\x01"
 

@@ -1,0 +1,261 @@
+"""The one module that knows every implementation: it puts stores, transports, links and views together.
+
+Nothing is decided here, and nothing below it is ever handed the settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hostler.bus import Bus
+from hostler.clock import SystemClock
+from hostler.engine.batch import Batch
+from hostler.engine.hands import Line
+from hostler.engine.summary import Pace, Progress, exit_code
+from hostler.fleet import Fleet
+from hostler.links.runner import RunnerLink
+from hostler.model.events import JobsRequeued, RunFinished, RunStarted
+from hostler.model.hosts import Host
+from hostler.model.jobs import RETRYABLE, JobState
+from hostler.model.runs import BatchSpec, Worker
+from hostler.model.templates import Template
+from hostler.ports import Provider, View
+from hostler.stores.outputs import RunOutputs, read_output
+from hostler.stores.sqlite import Claim, SqliteStore
+from hostler.transports.asyncssh import AsyncsshTransport
+from hostler.views.console import Console
+from hostler.views.live import Live
+from hostler.views.showing import JobOutput
+from hostler.work.batch import BatchWork, Setting
+
+
+def owner_name() -> str:
+    """This process, as people are told of it."""
+    return f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})"
+
+
+def new_uid() -> str:
+    """128 random bits: a run's name everywhere outside its store."""
+    return secrets.token_hex(16)
+
+
+def new_token() -> str:
+    """64 random bits: what a run's spool on one host is called."""
+    return secrets.token_hex(8)
+
+
+def provider(name: str) -> Provider:
+    """The provider called `name`. Raises UsageError."""
+    from hostler.errors import UsageError
+
+    if name == "sandbox":
+        from hostler.providers.sandbox import Sandbox
+
+        return Sandbox()
+    raise UsageError(f"no provider {name!r}; there is: sandbox")
+
+
+def sandbox_hosts() -> tuple[Host, ...]:
+    """The sandbox hosts of this machine, which are in every inventory."""
+    from hostler.providers.sandbox import hosts
+
+    return hosts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How a controller is to work on a run. `options` override the run's own from now on."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    retry: bool = False
+    line_buffer: bool = False
+    quiet: bool = False
+    colour: bool = False
+    strict: bool | None = None
+    connect_timeout: float = 30.0
+    forks: int = 64
+
+
+class OpenRun:
+    """A run that this process owns, ready to be worked on."""
+
+    def __init__(
+        self, work: BatchWork, bus: Bus, live: Live, *, number: int, workers: dict[int, Worker]
+    ) -> None:
+        self.work, self.number, self.live = work, number, live
+        self._bus, self._workers = bus, workers
+        self._pace: Pace | None = None
+        self.signal: int | None = None
+
+    async def go(self) -> int:
+        """Work until the run is over, and record how; its exit code. Raises StoreError."""
+        clock = SystemClock()
+        line = asyncio.create_task(self.live.run())
+        try:
+            stuck = await self.work.run()
+        finally:
+            line.cancel()
+            await asyncio.gather(line, return_exceptions=True)
+            self.live.end()
+        counts = self.work.batch.counts
+        code = exit_code(counts, signal=self.signal)
+        state = "stopped" if stuck or self.work.batch.stopping else "finished"
+        await self._bus.commit([RunFinished(at=clock.now(), state=state, exit_code=code)])
+        return code
+
+    def stop(self, number: int, why: str) -> None:
+        """Ask for the end, because of the signal `number`."""
+        self.signal = number
+        self.work.stop(why)
+
+    def unfinished(self) -> list[tuple[str, int]]:
+        """Hosts that may still be working for this run, with the number of attempts they hold."""
+        hands = self.work.batch.hands.values()
+        return [(self._workers[hand.id].host.name, len(hand.open)) for hand in hands if hand.open]
+
+    def progress(self) -> Progress:
+        """The run at this moment."""
+        batch, counts = self.work.batch, self.work.batch.counts
+        hands = [hand for hand in batch.hands.values() if hand.id in self._workers]
+        up = [hand for hand in hands if hand.line in (Line.UP, Line.LEAVING, Line.RELEASED)]
+        out = [hand for hand in hands if hand.line in (Line.RESTING, Line.LOST) or hand.failures]
+        done = sum(count for state, count in counts.items() if state.final)
+        now = SystemClock().steady()
+        left = counts[JobState.QUEUED] + counts[JobState.OPEN]
+        if self._pace is None and (up or done):
+            self._pace = Pace.begin(now, done)
+        elif self._pace is not None:
+            self._pace = self._pace.seen(now, done)
+        phase = ""
+        if batch.stopping:
+            phase = f"stopping: waiting for {counts[JobState.OPEN]} jobs to end"
+        elif not up and left:
+            phase = "connecting"
+        known = (JobState.OK, JobState.FAILED, JobState.TIMEOUT, JobState.LOST)
+        return Progress(
+            number=self.number,
+            total=done + left,
+            queued=counts[JobState.QUEUED],
+            running=batch.running,
+            ok=counts[JobState.OK],
+            failed=counts[JobState.FAILED],
+            timed_out=counts[JobState.TIMEOUT],
+            lost=counts[JobState.LOST],
+            other=done - sum(counts[state] for state in known),
+            hosts_up=len(up),
+            hosts_total=len(hands),
+            hosts_out=tuple(self._workers[hand.id].host.name for hand in out if hand not in up),
+            rate=self._pace.rate if self._pace else None,
+            eta=self._pace.eta(left) if self._pace else None,
+            phase=phase,
+        )
+
+
+async def open_batch(
+    store: SqliteStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = ()
+) -> OpenRun:
+    """Take up a run that was claimed, new or not: the same path for both. Raises StoreError."""
+    clock, number = SystemClock(), claim.run
+    folder = store.run_folder(number)
+    assert folder is not None, "a run is worked on from a store on disk"
+    files = RunOutputs(folder, epoch=claim.epoch)
+    output = JobOutput(console, line_buffer=wanted.line_buffer, read=partial(read_output, folder))
+    bus = Bus(
+        store,
+        run=number,
+        epoch=claim.epoch,
+        seq=claim.seq,
+        views=[output, *views],
+        clock=clock,
+        say=console.note,
+    )
+    started = RunStarted(at=clock.now(), epoch=claim.epoch, owner=owner_name(), options=wanted.options)
+    await bus.commit([started])
+    rows = await store.batch_rows(number)
+    if wanted.retry:
+        states = tuple(state for state in RETRYABLE if rows.counts.get(state))
+        count = sum(rows.counts[state] for state in states)
+        if count:
+            put_back = JobsRequeued(at=clock.now(), states=tuple(map(int, states)), count=count)
+            await bus.commit([put_back])
+            rows = await store.batch_rows(number)
+    spec, workers = rows.spec, {worker.id: worker for worker in rows.workers}
+    assert store.folder is not None
+    transport = AsyncsshTransport(state=store.folder, strict=wanted.strict, say=console.note)
+    work = BatchWork(
+        Batch.load(rows),
+        setting=Setting(
+            number=number,
+            workers=workers,
+            template=Template.from_json(spec.template),
+            timeout=spec.timeout,
+            connect_timeout=wanted.connect_timeout,
+        ),
+        store=store,
+        bus=bus,
+        files=files,
+        fleet=Fleet(transport, limit=wanted.forks),
+        make_link=partial(_link, transport=transport, claim=claim, spec=spec),
+        show=output,
+        clock=clock,
+    )
+    progress: list[Callable[[], Progress]] = []
+    live = Live(console, lambda: progress[0](), clock=clock, colour=wanted.colour, quiet=wanted.quiet)
+    run = OpenRun(work, bus, live, number=number, workers=workers)
+    progress.append(run.progress)
+    return run
+
+
+def _link(worker: Worker, *, transport: AsyncsshTransport, claim: Claim, spec: BatchSpec) -> RunnerLink:
+    return RunnerLink(
+        worker.host,
+        transport=transport,
+        clock=SystemClock(),
+        uid=claim.uid,
+        run=claim.run,
+        token=worker.token,
+        epoch=claim.epoch,
+        slots=worker.host.slots or spec.slots,
+        lease=spec.lease,
+    )
+
+
+async def submit(
+    store: SqliteStore,
+    *,
+    spec: BatchSpec,
+    command: str,
+    hosts: Sequence[Host],
+    jobs: Iterable[tuple[tuple[bytes, ...], bytes]],
+    uid: str,
+) -> int:
+    """Accept a batch: when this returns its number, all of it is on disk. Raises UsageError, StoreError."""
+    return await store.create_batch(
+        uid=uid,
+        spec=spec,
+        command=command,
+        hosts=hosts,
+        tokens=[new_token() for _ in hosts],
+        jobs=jobs,
+        at=SystemClock().now(),
+    )
+
+
+def with_state(path: Path | None = None) -> SqliteStore:
+    """The store of this account's state folder, or of `path`. Raises StoreError."""
+    from hostler.stores.folder import state_dir
+    from hostler.stores.sqlite import open_store
+
+    return open_store(path or state_dir())
+
+
+__all__ = ["OpenRun", "Wanted", "open_batch", "provider", "sandbox_hosts", "submit", "with_state"]

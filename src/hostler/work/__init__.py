@@ -1,0 +1,1 @@
+"""The uses of hostler, independent of each other."""

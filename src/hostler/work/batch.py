@@ -1,0 +1,250 @@
+"""A batch at work: turns of the pure engine, its effects performed on links, what it prints shown.
+
+Everything that can be decided is decided in `engine.batch`; here facts are fetched and effects carried out, nothing
+else. An effect is carried out only after the commit of the turn that it came from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from hostler.bus import Bus, Inbox
+from hostler.clock import Clock
+from hostler.engine.batch import Batch
+from hostler.engine.facts import (
+    Ack,
+    AwaitLease,
+    Connect,
+    Effect,
+    End,
+    Fact,
+    Finish,
+    Follow,
+    Heard,
+    HostDown,
+    HostUp,
+    JobsLoaded,
+    LeaseOver,
+    NeedJobs,
+    Release,
+    Rest,
+    Rested,
+    Send,
+    StopWanted,
+    TakeBack,
+    WorkerReleased,
+)  # fmt: skip
+from hostler.engine.hands import Try
+from hostler.errors import HostError, HostRefused, RunnerFailed
+from hostler.fleet import Fleet
+from hostler.model.jobs import Ending, Start
+from hostler.model.reports import Down, Output, Report, Result
+from hostler.model.runs import Worker
+from hostler.model.templates import Template
+from hostler.ports import Link, OutputFiles, Store
+from hostler.work.keeping import Keeping, Kept
+
+#: Seconds that a host has to answer when it is connected to, and to let go at the end.
+CONNECT = 30.0
+RELEASE = 10.0
+#: Seconds between TERM and KILL when a run is stopped.
+GRACE = 5.0
+
+
+class Show(Protocol):
+    """Who is told of output as it arrives; none of it is durable."""
+
+    def piece(self, job: int, n: int, stream: int, data: bytes) -> None:
+        """Some output of a running attempt."""
+        ...
+
+    def result(self, job: int, n: int, kept: Kept) -> None:
+        """An attempt has ended; its output is in `kept` when it was short, else where that says."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """The fixed parts of one controller's hold on a run."""
+
+    number: int
+    workers: dict[int, Worker]
+    template: Template
+    timeout: float | None
+    connect_timeout: float = CONNECT
+
+
+class BatchWork:
+    """One controller's work on one run."""
+
+    def __init__(
+        self, batch: Batch, *, setting: Setting, store: Store, bus: Bus, files: OutputFiles, fleet: Fleet,
+        make_link: Callable[[Worker], Link], show: Show, clock: Clock,
+    ) -> None:  # fmt: skip
+        self.batch = batch
+        self._setting, self._store, self._bus, self._fleet = setting, store, bus, fleet
+        self._make_link, self._show, self._clock = make_link, show, clock
+        self._keeping, self._files = Keeping(files), files
+        self._inbox: Inbox[Fact] = Inbox()
+        self._links: dict[int, Link] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stuck = False
+        self._group: asyncio.TaskGroup
+
+    def stop(self, why: str) -> None:
+        """Ask for the end: running jobs are ended, what has not run waits for a resume."""
+        self._inbox.put(StopWanted(why))
+
+    async def run(self) -> bool:
+        """Work until the run is over; True when jobs were left that no worker could take.
+
+        Raises StoreError. Cancelled, it leaves everything as it stands: hosts go on until their lease ends.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                await self._turns()
+                for task in self._tasks:
+                    task.cancel()
+        finally:
+            leaving = [link.close(forget=False, deadline=1.0) for link in self._links.values()]
+            await asyncio.gather(*leaving, return_exceptions=True)
+        return self._stuck
+
+    async def _turns(self) -> None:
+        facts: list[Fact] = []
+        while not self.batch.finished:
+            now = self._clock.now()
+            told, credit = self._prepare(facts)
+            events, effects = self.batch.step(told, at=now)
+            self._keeping.settle(now=now)
+            if events:
+                await self._bus.commit(events, before=self._files.sync)
+            facts = await self._perform(effects)
+            for worker, size in credit.items():
+                if (link := self._links.get(worker)) is not None:
+                    link.credit(size)
+            if not self.batch.finished and not facts:
+                facts = await self._inbox.take(patience=1.0 if self._keeping.waiting else None)
+
+    # -- facts ------------------------------------------------------------------------------------------------
+
+    def _prepare(self, facts: Iterable[Fact]) -> tuple[list[Fact], dict[int, int]]:
+        """Put output where it belongs; the facts that the engine is to judge, and the credit owed to each worker."""
+        told: list[Fact] = []
+        credit: dict[int, int] = {}
+        for fact in facts:
+            if type(fact) is Heard:
+                report = fact.report
+                if type(report) is Output:
+                    credit[fact.worker] = credit.get(fact.worker, 0) + len(report.data)
+                    if (held := self._held(fact.worker, report.serial)) is not None:
+                        self._keeping.output((held.queued.job, held.n), report, now=self._clock.now())
+                    continue
+                if type(report) is Result and (held := self._held(fact.worker, report.serial)) is not None:
+                    kept = self._keeping.result((held.queued.job, held.n), report)
+                    self._show.result(held.queued.job, held.n, kept)
+                    fact = Heard(fact.worker, report, kept.ref)
+            told.append(fact)
+        return told, credit
+
+    def _held(self, worker: int, serial: int) -> Try | None:
+        return self.batch.hands[worker].open.get(serial)
+
+    def _hear(self, worker: int, link: Link, report: Report) -> None:
+        """Take in what a link delivers; an old link of the same worker is no longer listened to."""
+        if self._links.get(worker) is not link:
+            return
+        if isinstance(report, Down):
+            del self._links[worker]
+            self._spawn(link.close(forget=False, deadline=1.0))
+            self._inbox.put(HostDown(worker, report.why, report.fatal))
+            return
+        if isinstance(report, Output) and (held := self._held(worker, report.serial)) is not None:
+            self._show.piece(held.queued.job, held.n, report.stream, report.data)
+        self._inbox.put(Heard(worker, report))
+
+    # -- effects ----------------------------------------------------------------------------------------------
+
+    async def _perform(self, effects: Iterable[Effect]) -> list[Fact]:
+        """Carry effects out; what was asked of the store is answered at once, while it says what the engine knows."""
+        facts: list[Fact] = []
+        for effect in effects:
+            if isinstance(effect, NeedJobs):
+                facts.append(JobsLoaded(tuple(await self._store.queued(
+                    self._setting.number, after=effect.after, limit=effect.limit
+                ))))  # fmt: skip
+            elif isinstance(effect, Connect):
+                self._spawn(self._connect(effect))
+            elif isinstance(effect, Rest):
+                self._spawn(self._later(effect.seconds, Rested(effect.worker)))
+            elif isinstance(effect, AwaitLease):
+                self._spawn(self._later(effect.seconds, LeaseOver(effect.worker, effect.since)))
+            elif isinstance(effect, Release):
+                self._spawn(self._release(effect.worker))
+            elif isinstance(effect, Finish):
+                self._stuck = effect.stuck
+            elif (link := self._links.get(effect.worker)) is not None:
+                self._speak(link, effect)
+        if facts:
+            facts += self._inbox.peek()
+        return facts
+
+    def _speak(self, link: Link, effect: Send | TakeBack | End | Ack | Follow) -> None:
+        """Say one thing to a worker; when its line is gone there is nobody to say it to, and the engine will know."""
+        if isinstance(effect, Send):
+            render, timeout = self._setting.template.render, self._setting.timeout
+            starts = []
+            for serial, job, n, args in effect.attempts:
+                made = render(args, job)
+                starts.append(Start(serial, job, n, made.words, made.shell, timeout))
+            link.start(starts)
+        elif isinstance(effect, Ack):
+            link.ack(effect.serials)
+        elif isinstance(effect, TakeBack):
+            link.revoke(effect.serials)
+        elif isinstance(effect, End):
+            link.kill(effect.serials, grace=GRACE, ending=Ending.INTERRUPTED)
+        else:
+            for serial, job, n in effect.attempts:
+                out, err = self._keeping.held((job, n))
+                link.follow(serial, out=out, err=err)
+            link.ready()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _later(self, seconds: float, fact: Fact) -> None:
+        await self._clock.sleep(seconds)
+        self._inbox.put(fact)
+
+    async def _connect(self, effect: Connect) -> None:
+        """Reach a worker; every way in which this can end is a fact."""
+        await self._clock.sleep(effect.delay)
+        worker = self._setting.workers[effect.worker]
+        link = self._make_link(worker)
+        try:
+            hello = await self._fleet.open(
+                link, effect.ask, deliver=lambda report: self._hear(worker.id, link, report),
+                deadline=self._setting.connect_timeout,
+            )  # fmt: skip
+        except (HostRefused, RunnerFailed) as error:
+            self._inbox.put(HostDown(worker.id, error.why, fatal=True))
+        except HostError as error:
+            self._inbox.put(HostDown(worker.id, error.why))
+        else:
+            self._links[worker.id] = link
+            self._inbox.put(HostUp(worker.id, hello))
+
+    async def _release(self, worker: int) -> None:
+        link = self._links.pop(worker, None)
+        if link is not None:
+            with suppress(HostError):
+                await link.close(forget=True, deadline=RELEASE)
+        self._inbox.put(WorkerReleased(worker))

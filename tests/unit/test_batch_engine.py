@@ -1,0 +1,265 @@
+"""The batch engine against a world that breaks: cut after any turn, resumed from rows, each job ends once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from random import Random
+
+import pytest
+
+from hostler.engine import facts as f
+from hostler.engine.batch import Batch
+from hostler.model.events import AttemptEnded, Event, JobsAccepted, RunStarted
+from hostler.model.hosts import Host
+from hostler.model.jobs import Ending, JobState, Queued
+from hostler.model.reports import Hello, Renewed, Result, Revoked, Standing
+from hostler.model.runs import BatchRows, BatchSpec, Worker
+from hostler.ports import Turn
+from hostler.stores.sqlite import SqliteStore, open_store
+from tests.unit.world import World
+
+
+async def play(seed: int, *, jobs: int = 25, cut: float = 0.15) -> None:
+    """One run from its submission to its end, with the controller killed after turns, by chance."""
+    random = Random(seed)
+    workers, retries = random.randint(1, 4), random.randint(0, 2)
+    world = World(
+        random, workers=workers, slots=random.randint(1, 3), flaky=0.15, deaths=random.randint(0, 3)
+    )
+    store = open_store(None)
+    spec = BatchSpec(retries=retries)
+    hosts = [Host(name=f"h{w}", address=f"h{w}") for w in range(1, workers + 1)]
+    number = await store.create_batch(
+        uid="u" * 32, spec=spec, command="c", hosts=hosts, tokens=[f"t{w}" for w in range(workers)],
+        jobs=(((b"%d" % i,), bytes(32)) for i in range(jobs)), at=0.0,
+    )  # fmt: skip
+    history: list[Event] = [JobsAccepted(at=0.0, first=1, last=jobs)]
+    accepted: Counter[int] = Counter()
+    clock = 0.0
+    for _ in range(200):  # lives of controllers
+        claim = await store.claim(number, owner="test", at=clock)
+        seq = claim.seq
+        started = RunStarted(at=clock, epoch=claim.epoch, owner="test", options={})
+        await store.commit(Turn(run=number, epoch=claim.epoch, seq=seq + 1, events=[started]))
+        seq, history = seq + 1, [*history, started]
+        batch = Batch.load(await store.batch_rows(number))
+        facts: list[f.Fact] = []
+        finished: bool | None = False
+        while not finished:
+            clock += random.random()
+            events, effects = batch.step(facts, at=clock)
+            facts = []
+            if events:
+                await store.commit(Turn(run=number, epoch=claim.epoch, seq=seq + 1, events=events))
+                seq += len(events)
+                history += events
+                accepted.update(e.job for e in events if isinstance(e, AttemptEnded) and e.then.final)
+            if random.random() < cut / 10:
+                break
+            for effect in effects:
+                if isinstance(effect, f.NeedJobs):
+                    found = await store.queued(number, after=effect.after, limit=random.randint(1, 8))
+                    facts.append(f.JobsLoaded(tuple(found)))
+                elif isinstance(effect, f.Finish):
+                    finished = None if effect.stuck else True  # every host refused: somebody resumes it later
+                else:
+                    world.perform(effect)
+                if random.random() < cut / 20:
+                    finished = None  # killed between two effects
+                    break
+            if finished is None:
+                break
+            for _ in range(random.randint(1, 6)):
+                world.live()
+            facts += world.inbox
+            world.inbox = []
+        await check_rows(store, number, spec, hosts, history, claim.epoch)
+        await store.release(claim)
+        if finished:
+            break
+        world.controller_died()
+        cut *= 0.97
+    else:
+        pytest.fail(f"seed {seed}: not finished after 200 lives")
+    judge(world, Counter((await store.batch_rows(number)).counts), jobs, accepted, retries, seed)
+    await store.close()
+
+
+async def check_rows(
+    store: SqliteStore, number: int, spec: BatchSpec, hosts: list[Host], history: list[Event], epoch: int
+) -> None:
+    """What the store gives back is what folding every event gives."""
+    loaded = Batch.load(await store.batch_rows(number))
+    workers = tuple(Worker(id=i, host=host, token="") for i, host in enumerate(hosts, 1))
+    folded = Batch.load(BatchRows(spec=spec, counts={}, workers=workers))
+    for event in history:
+        folded.apply(event)
+    assert loaded.durable() == folded.durable()
+
+
+def judge(
+    world: World, counts: Counter[JobState], jobs: int, accepted: Counter[int], retries: int, seed: int
+) -> None:
+    """The world's own record against what the store says."""
+    assert sum(counts.values()) == jobs, f"seed {seed}"
+    assert all(state.final for state, count in counts.items() if count), f"seed {seed}: {counts}"
+    assert max(world.started.values()) == 1, f"seed {seed}: an attempt was started twice"
+    for job in range(1, jobs + 1):
+        assert accepted[job] <= 1, f"seed {seed}: job {job} ended {accepted[job]} times"
+        if job not in world.torn:
+            assert 1 <= world.effects[job] <= 1 + retries, (
+                f"seed {seed}: job {job} ran {world.effects[job]} times"
+            )
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_cut_after_any_turn_and_resumed_each_job_ends_exactly_once(block: int) -> None:
+    for seed in range(block * 40, block * 40 + 40):
+        asyncio.run(play(seed))
+
+
+def up(
+    batch: Batch,
+    worker: int = 1,
+    *,
+    slots: int = 2,
+    spool: str = "s",
+    standings: dict[int, Standing] | None = None,
+) -> list[f.Effect]:
+    hello = Hello(spool=spool, boot="b", account="0", python="3", slots=slots, standings=standings or {})
+    return batch.step([f.HostUp(worker, hello)], at=10.0)[1]
+
+
+def small(jobs: int, *, workers: int = 1, retries: int = 0) -> Batch:
+    rows = BatchRows(
+        spec=BatchSpec(retries=retries),
+        counts={JobState.QUEUED: jobs},
+        workers=tuple(
+            Worker(id=w, host=Host(name=f"h{w}", address="a"), token="t") for w in range(1, workers + 1)
+        ),
+    )
+    batch = Batch.load(rows)
+    batch.step([], at=0.0)
+    batch.step([f.JobsLoaded(tuple(Queued(job, (b"x",)) for job in range(1, jobs + 1)))], at=0.0)
+    return batch
+
+
+def sent(effects: list[f.Effect]) -> list[tuple[int, int]]:
+    return [(e.worker, job) for e in effects if isinstance(e, f.Send) for _, job, _, _ in e.attempts]
+
+
+def done(serial: int, code: int = 0, elapsed: float = 1.0) -> Result:
+    return Result(serial, Ending.EXIT if code else Ending.OK, code, None, elapsed, 0, 0, b"", b"")
+
+
+def test_jobs_are_spread_in_equal_parts_over_hosts_that_are_up() -> None:
+    batch = small(4, workers=2)
+    hello = Hello(spool="s", boot="b", account="0", python="3", slots=8, standings={})
+    _, effects = batch.step([f.HostUp(1, hello), f.HostUp(2, hello)], at=1.0)
+    assert Counter(worker for worker, _ in sent(effects)) == {1: 2, 2: 2}
+
+
+def test_a_dispatched_attempt_is_committed_before_it_is_sent() -> None:
+    batch = small(1)
+    hello = Hello(spool="s", boot="b", account="0", python="3", slots=1, standings={})
+    events, effects = batch.step([f.HostUp(1, hello)], at=1.0)
+    assert [event.type for event in events] == ["host.connected", "attempt.dispatched"]
+    assert sent(effects) == [(1, 1)]
+
+
+def test_a_failed_job_is_tried_again_on_another_host() -> None:
+    batch = small(1, workers=2, retries=1)
+    assert sent(up(batch, 1)) == [(1, 1)]
+    up(batch, 2)
+    _, effects = batch.step([f.Heard(1, done(1, code=3))], at=11.0)
+    need = next(e for e in effects if isinstance(e, f.NeedJobs))
+    assert need.after == (0, 1)  # a job that failed once comes after all that have not been tried
+    again = Queued(1, (b"x",), tries=1, attempts=1, avoid=1)
+    _, effects = batch.step([f.JobsLoaded((again,))], at=11.0)
+    assert sent(effects) == [(2, 1)]
+    events, _ = batch.step([f.Heard(2, done(1, code=3))], at=12.0)
+    assert batch.counts[JobState.FAILED] == 1 and events[0].tries == 2  # type: ignore[attr-defined]
+
+
+def test_an_attempt_that_never_arrived_is_sent_again_and_one_that_runs_is_followed() -> None:
+    batch = small(2)
+    assert sent(up(batch)) == [(1, 1), (1, 2)]
+    _, effects = batch.step([f.HostDown(1, "cut")], at=11.0)
+    connect = next(e for e in effects if isinstance(e, f.Connect))
+    assert connect.ask == (1, 2)
+    effects = up(batch, standings={1: Standing.RUNNING, 2: Standing.UNKNOWN})
+    assert sent(effects) == [(1, 2)]
+    assert [e.attempts for e in effects if isinstance(e, f.Follow)] == [((1, 1, 1),)]
+
+
+def test_what_a_new_spool_has_forgotten_is_lost_and_waits_again() -> None:
+    batch = small(1)
+    up(batch, spool="old")
+    batch.step([f.HostDown(1, "cut")], at=11.0)
+    effects = up(batch, spool="new", standings={1: Standing.UNKNOWN})
+    assert [e.attempts[0][:3] for e in effects if isinstance(e, f.Send)] == [(2, 1, 2)]
+
+
+def test_a_silent_host_keeps_its_jobs_until_the_lease_and_its_margin_are_over() -> None:
+    batch = small(1, workers=2)
+    up(batch, 1)
+    batch.step([f.Heard(1, Renewed(0.1))], at=20.0)
+    up(batch, 2)
+    _, effects = batch.step([f.HostDown(1, "cut")], at=25.0)
+    wait = next(e for e in effects if isinstance(e, f.AwaitLease))
+    assert wait.seconds == 120.0 + 10.0 - 5.0 and not sent(effects)
+    _, effects = batch.step([f.LeaseOver(1, wait.since)], at=150.0)
+    assert sent(effects) == [(2, 1)]
+
+
+def test_a_late_result_of_a_lost_attempt_changes_nothing() -> None:
+    batch = small(1, workers=2)
+    up(batch, 1)
+    up(batch, 2)
+    _, effects = batch.step([f.HostDown(1, "cut")], at=11.0)
+    since = next(e.since for e in effects if isinstance(e, f.AwaitLease))
+    batch.step([f.LeaseOver(1, since)], at=200.0)
+    batch.step([f.Heard(2, done(1))], at=201.0)
+    hello = Hello(spool="s", boot="b", account="0", python="3", slots=2, standings={})
+    batch.finished = False
+    events, effects = batch.step([f.HostUp(1, hello), f.Heard(1, done(1, code=9))], at=202.0)
+    assert [event.type for event in events if event.type.startswith("attempt")] == ["attempt.superseded"]
+    assert batch.counts[JobState.OK] == 1 and any(isinstance(e, f.Ack) and e.worker == 1 for e in effects)
+
+
+def test_jobs_that_wait_on_a_busy_host_are_taken_back_when_another_is_idle() -> None:
+    batch = small(4, workers=2)
+    up(batch, 1, slots=2)
+    effects = up(batch, 2, slots=2)
+    assert [(e.worker, len(e.serials)) for e in effects if isinstance(e, f.TakeBack)] == [(1, 1)]
+
+
+def test_hosts_that_all_refuse_end_the_run_and_say_that_jobs_are_left() -> None:
+    batch = small(1)
+    _, effects = batch.step([f.HostDown(1, "no key accepted", fatal=True)], at=1.0)
+    assert effects[-1] == f.Finish(stuck=True)
+
+
+def test_a_stop_takes_back_what_waits_and_ends_what_runs() -> None:
+    batch = small(3)
+    up(batch, slots=2)
+    _, effects = batch.step([f.StopWanted("INT")], at=11.0)
+    assert [type(e).__name__ for e in effects] == ["TakeBack", "End"]
+    interrupted = Result(1, Ending.INTERRUPTED, None, 15, 0.5, 0, 0, b"", b"")
+    interrupted2 = Result(2, Ending.INTERRUPTED, None, 15, 0.5, 0, 0, b"", b"")
+    _, effects = batch.step(
+        [f.Heard(1, Revoked(3)), f.Heard(1, interrupted), f.Heard(1, interrupted2)], at=12.0
+    )
+    assert any(isinstance(e, f.Release) for e in effects)
+    assert batch.counts[JobState.QUEUED] == 3
+
+
+def test_one_job_ahead_is_sent_when_jobs_are_long_and_many_when_they_are_short() -> None:
+    batch = small(500)
+    up(batch, slots=2)
+    batch.step([f.Heard(1, done(1, elapsed=30.0))], at=40.0)
+    assert len(batch.hands[1].open) == 3
+    for serial in range(2, 30):
+        batch.step([f.Heard(1, done(serial, elapsed=0.001))], at=40.0)
+    assert len(batch.hands[1].open) > 50
