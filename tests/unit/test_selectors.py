@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hostler.errors import UsageError
 from hostler.model.hosts import Host, Inventory
 from hostler.model.nodesets import Unreadable, read_pattern
-from hostler.model.selectors import ResultSet, fold, parse_targets
+from hostler.model.selectors import ResultSet, Selector, fold, parse_targets
 
 
 def host(name: str, *tags: str, address: str = "", user: str | None = None, port: int | None = None) -> Host:
@@ -142,6 +142,13 @@ def test_a_typed_address_of_a_known_host_takes_over_what_is_known_of_it(text: st
     )
 
 
+def test_hosts_are_left_out_by_whatever_name_they_were_picked() -> None:
+    picked = parse_targets("@sandbox,web1").pick(
+        SANDBOX, leave_out=parse_targets("root@127.77.0.1:22,web1,other")
+    )
+    assert [p.name for p in picked] == ["sandbox2"]
+
+
 def test_another_user_at_a_known_address_keeps_its_key_and_another_port_is_another_host() -> None:
     (other_user, other_port) = parse_targets("me@127.77.0.1:22,127.77.0.2:2222").pick(SANDBOX)
     assert (other_user.user, other_user.host_key) == ("me", "ssh-ed25519 AAAA1")
@@ -227,7 +234,7 @@ def test_leaving_out_doesnt_ask_for_users_and_an_intersection_may_set_them() -> 
         ('@last:out~"x', "column 11: the quote is not closed"),
         ("@run/x:failed", "column 5: '@run/x:failed' is not a tag"),
         ("^", "column 2: expected a file's name after '^'"),
-        ("^ ,web1", "column 3: expected a file's name"),
+        ("^  ", "column 2: expected a file's name"),
         ("web1^^f", "column 6: expected a name after '^'"),
         ("n[0-99999999]", "column 1: 'n[0-99999999]' stands for 100,000,000 hosts: at most 1,000,000"),
         ("n[0-9999]m[0-9999]", "stands for 100,000,000 hosts"),
@@ -261,12 +268,23 @@ def test_an_unknown_tag_is_refused_with_the_tags_there_are() -> None:
         names("@nothing-like-it", many)
 
 
-def test_a_host_file_is_read_by_the_caller_and_combines_like_a_term() -> None:
-    selector = parse_targets("^ my hosts.txt!web2,new")
-    assert selector.files == ("my hosts.txt",)
-    picked = selector.pick(FLEET, files={"my hosts.txt": parse_targets("root@web[1-2],x:5")})
-    assert [p.endpoint for p in picked] == ["root@web1", "x:5", "new"]
-    with pytest.raises(UsageError, match=r"column 1: the hosts of \^my hosts\.txt were not read"):
+def test_a_host_file_is_the_whole_of_the_text_and_read_by_the_caller() -> None:
+    asked = []
+
+    def read(path: str) -> Selector:
+        asked.append(path)
+        return parse_targets("root@web[1-2],x:5,db1!web1")
+
+    selector = parse_targets(" ^/tmp/my hosts,!&.txt")
+    assert [p.endpoint for p in selector.pick(FLEET, files=read)] == [
+        "root@web2",
+        "x:5",
+        "postgres@10.0.0.9:2222",
+    ]
+    assert asked == ["/tmp/my hosts,!&.txt"]
+    with pytest.raises(
+        UsageError, match=r"column 2: \^/tmp/my hosts,!&\.txt: a file of hosts can't be named here"
+    ):
         selector.pick(FLEET)
 
 
@@ -366,7 +384,7 @@ def test_brackets_mean_what_they_mean_to_clustershell(one: str, other: str) -> N
 @given(st.text(alphabet='ab1@,&!^[]-:/~"\\ .*%\x00', max_size=25))
 def test_any_text_is_either_picked_or_refused_in_one_line(text: str) -> None:
     try:
-        parse_targets(text).pick(FLEET, results=lambda which: (), files={})
+        parse_targets(text).pick(FLEET, results=lambda which: (), files=parse_targets)
     except UsageError as error:
         refused = str(error)
     else:

@@ -1,12 +1,12 @@
 """Which hosts are meant: a parsed target text, and how it picks from an inventory.
 
-A Selector is a value. It never reads a file or a store: what `^FILE` and `@last:failed` stand for is handed to
-`pick` by whoever has read it.
+A Selector is a value. It never reads a file or a store: what `^FILE` and `@last:failed` stand for is answered by
+functions that `pick` is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from hostler.errors import UsageError
@@ -18,6 +18,8 @@ __all__ = ["ResultSet", "Selector", "fold", "parse_targets"]
 
 #: Answers an earlier run's hosts by name.
 Results = Callable[[ResultSet], Iterable[str]]
+#: Reads a host file by its path.
+Files = Callable[[str], "Selector"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +33,28 @@ class Selector:
 
     terms: tuple[Term, ...]
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The host files that must be read before `pick`."""
-        return tuple(term.atom.path for term in self.terms if isinstance(term.atom, HostFile))
-
     def pick(
         self,
         inventory: Inventory,
         *,
         results: Results | None = None,
-        files: Mapping[str, Selector] | None = None,
+        files: Files | None = None,
+        leave_out: Selector | None = None,
     ) -> tuple[Host, ...]:
         """The hosts meant, in the order in which they were named, each once; none is a possible answer.
 
         A name that the inventory doesn't know is an address. Where that is the address and port of a known
         host, all that is known of that host holds for it, and both are one host to `&`, `!` and `^`.
-        `results` answers earlier results; `files` holds what each of `self.files` named.
+        `results` answers earlier results; `files` reads what `^FILE` names (`manifests.read_hostfile`);
+        the hosts of `leave_out` are left out, whatever name they were picked by.
 
         Raises UsageError on an unknown tag, on earlier results that nobody answers, and where two terms give
         one host with different users or ports.
         """
-        known = _Known(inventory, results, files or {})
-        picked: dict[str, _Pick] = {}
-        for term in self.terms:
-            picked = _SIGNS[term.sign](picked, _picks(term, known))
+        known = _Known(inventory, results, files)
+        picked = _taken(self.terms, known)
+        if leave_out is not None:
+            picked = _minus(picked, _taken(leave_out.terms, known))
         return tuple(pick.host for pick in picked.values())
 
 
@@ -87,7 +86,7 @@ class _Pick:
 class _Known:
     """What names can be looked up in, indexed once per pick."""
 
-    def __init__(self, inventory: Inventory, results: Results | None, files: Mapping[str, Selector]) -> None:
+    def __init__(self, inventory: Inventory, results: Results | None, files: Files | None) -> None:
         self.inventory, self.results, self.files = inventory, results, files
         self.names = {host.name: host for host in inventory}
         self._endpoints: dict[tuple[str, int], list[Host]] | None = None
@@ -100,6 +99,14 @@ class _Known:
                 self._endpoints.setdefault((host.address, host.port or 22), []).append(host)
         there = self._endpoints.get((address, port or 22), ())
         return next((host for host in there if host.user == user), there[0] if there else None)
+
+
+def _taken(terms: Iterable[Term], known: _Known) -> dict[str, _Pick]:
+    """The hosts of all terms, from left to right."""
+    picked: dict[str, _Pick] = {}
+    for term in terms:
+        picked = _SIGNS[term.sign](picked, _picks(term, known))
+    return picked
 
 
 def _picks(term: Term, known: _Known) -> dict[str, _Pick]:
@@ -126,13 +133,11 @@ def _hosts(term: Term, known: _Known) -> Iterator[tuple[str, Host]]:
             for host in tagged:
                 yield host.name, host
         case HostFile(path):
-            if path not in known.files:
-                raise UsageError(f"targets: column {term.column}: the hosts of {term} were not read")
-            # The file's own terms may bind users and ports; they are settled before they are taken as one term.
-            picked: dict[str, _Pick] = {}
-            for inner in known.files[path].terms:
-                picked = _SIGNS[inner.sign](picked, _picks(inner, known))
-            yield from ((key, pick.host) for key, pick in picked.items())
+            if known.files is None:
+                raise UsageError(
+                    f"targets: column {term.column}: {term}: a file of hosts can't be named here"
+                )
+            yield from ((key, pick.host) for key, pick in _taken(known.files(path).terms, known).items())
         case ResultSet():
             if known.results is None:
                 raise UsageError(

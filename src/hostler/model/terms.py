@@ -47,7 +47,7 @@ class Everything:
 
 @dataclass(frozen=True, slots=True)
 class HostFile:
-    """The hosts that a file names; the caller has to read it."""
+    """The hosts that a file names: `^` and a path, which is all the rest of the text, signs and blanks too."""
 
     path: str
 
@@ -120,12 +120,10 @@ def _blanks(text: str, at: int) -> int:
 
 
 def _file(text: str, at: int) -> tuple[Term, int]:
-    found = re.compile(r"[^,&!^]*").match(text, at + 1)
-    end = found.end() if found else at + 1
-    path = text[at + 1 : end].strip()
-    if not path:
-        raise Unreadable(end, "expected a file's name after '^'")
-    return Term(sign=",", atom=HostFile(path), text="^" + path, column=at + 1), end
+    path = text[at + 1 :]
+    if not path.strip():
+        raise Unreadable(at + 1, "expected a file's name after '^'")
+    return Term(sign=",", atom=HostFile(path), text="^" + path, column=at + 1), len(text)
 
 
 def _term(text: str, at: int, sign: str) -> tuple[Term, int]:

@@ -1,0 +1,271 @@
+"""The command of a batch, and how a job's arguments make it a command of their own.
+
+A million jobs are rendered from one template, so it is taken to pieces once and only joined afterwards. It must
+never let an argument be read as shell text, except where the user wrote `{raw}` or gave no command at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from hostler.errors import UsageError
+from hostler.model.shelltext import HOLE, quote, read_holes
+
+Args = tuple[bytes, ...]
+_Fill = Callable[[Args, int], bytes]
+_SHELL_SIGNS = re.compile(rb"[\s|&;<>()$`\\\"'*?\[\]{}#~!]|\A[A-Za-z_][A-Za-z0-9_]*\+?=")
+
+
+class Kind(StrEnum):
+    """What a command is made of: words, one shell text, or each job's own line as shell text."""
+
+    ARGV = "argv"
+    SHELL = "shell"
+    LINES = "lines"
+
+
+class Rendered(NamedTuple):
+    """A job's command: an argv, or with `shell` one text for a shell. (A tuple, because a million are made.)"""
+
+    words: Args
+    shell: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A command with holes. Make it with `parse` or `from_json`; equal ones have equal kind and words."""
+
+    kind: Kind
+    words: Args
+    needs: int = field(init=False, compare=False)
+    _render: Callable[[Args, int], Rendered] = field(init=False, repr=False, compare=False)
+    _digest: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for word in self.words:
+            if b"\0" in word:
+                raise UsageError(f"the command's word {word[:40]!r} holds a NUL byte: no command can")
+        if self.kind is not Kind.LINES and not self.words:
+            raise UsageError("the command is empty")
+        needs, render = _COMPILERS[self.kind](self.words)
+        object.__setattr__(self, "needs", needs)
+        object.__setattr__(self, "_render", render)
+        object.__setattr__(
+            self, "_digest", sha256(_pack(b"hostler template 1", self.kind.encode(), *self.words))
+        )
+
+    @classmethod
+    def parse(cls, words: Sequence[str | bytes], *, shell: bool | None = None) -> Template:
+        """Read the command as it stood behind `--`.
+
+        Several words are an argv; one with blanks or shell characters is shell text; none leaves each job's
+        line to be shell text. `shell` True joins the words with blanks into shell text, False takes them as an
+        argv whatever they hold.
+
+        Raises UsageError on NUL, and on a hole in shell text that can't be filled safely.
+
+        >>> Template.parse(["echo {} | wc -c"]).render((b"a b",), 1)
+        Rendered(words=(b"echo 'a b' | wc -c",), shell=True)
+        """
+        taken = tuple(word if isinstance(word, bytes) else _encoded(word) for word in words)
+        if not taken:
+            if shell is False:
+                raise UsageError("--no-shell needs a command after --: a line alone is text for a shell")
+            return cls(Kind.LINES, ())
+        if shell is None:
+            shell = len(taken) == 1 and bool(_SHELL_SIGNS.search(HOLE.sub(b"", taken[0])))
+        return cls(Kind.SHELL, (b" ".join(taken),)) if shell else cls(Kind.ARGV, taken)
+
+    def render(self, args: Args, seq: int) -> Rendered:
+        """The command of one job: `args` its arguments, `seq` its number from 1.
+
+        `{}` is all arguments, `{1}` the first, `{#}` the number; where the command has no hole at all, the
+        arguments are appended. Raises UsageError on NUL and on a hole for an argument that the job hasn't.
+        """
+        return self._render(args, seq)
+
+    def key(self, args: Args) -> bytes:
+        """Name the work by its content: SHA-256 over template and arguments, 32 bytes.
+
+        The job's number is no part of it, so a job keeps its key when the list before it changes.
+        Raises UsageError where the command asks for more arguments than these: a job is keyed before it is
+        accepted, and a run that has begun must not fail by its command line.
+        """
+        if self.needs > len(args):
+            _enough(args, self.needs)
+        digest = self._digest.copy()
+        digest.update(_pack(b"args", *args))
+        name: bytes = digest.digest()
+        return name
+
+    def to_json(self) -> dict[str, Any]:
+        """The template in JSON's own types; words that are not UTF-8 are kept byte by byte."""
+        return {"kind": str(self.kind), "words": [_word_to_json(word) for word in self.words]}
+
+    @classmethod
+    def from_json(cls, stored: Any) -> Template:
+        """Read back what to_json gave. Raises UsageError on anything else."""
+        try:
+            return cls(Kind(stored["kind"]), tuple(_word_from_json(word) for word in stored["words"]))
+        except (KeyError, TypeError, ValueError) as wrong:
+            raise UsageError(f"not a stored command: {str(stored)[:80]!r}") from wrong
+
+
+def _encoded(word: str) -> bytes:
+    try:
+        return word.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UsageError(f"the command's word {word[:40]!r} is not text") from None
+
+
+def _word_to_json(word: bytes) -> str | dict[str, str]:
+    # Lone surrogates would be shorter, but not every database takes them in JSON.
+    try:
+        return word.decode()
+    except UnicodeDecodeError:
+        return {"latin1": word.decode("latin-1")}
+
+
+def _word_from_json(word: Any) -> bytes:
+    data: bytes = word.encode() if isinstance(word, str) else word["latin1"].encode("latin-1")
+    return data
+
+
+def _pack(*words: bytes) -> bytes:
+    """Words so that no other words give the same bytes: how many, then each behind its length."""
+    return b"%d;" % len(words) + b"".join([b"%d:%b" % (len(word), word) for word in words])
+
+
+def _checked(args: Args) -> Args:
+    for word in args:
+        if b"\0" in word:
+            raise UsageError(f"the argument {word[:40]!r} holds a NUL byte: no command can")
+    return args
+
+
+def _compile_lines(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
+    return 0, lambda args, seq: Rendered((b" ".join(_checked(args)),), True)
+
+
+def _compile_argv(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
+    holes = [found.group(1) for word in words for found in HOLE.finditer(word)]
+    if not holes:
+        return 0, lambda args, seq: Rendered(words + _checked(args), False)
+    needs = _needs(holes)
+    # A word that is only {} becomes as many words as there are arguments; every other stays one.
+    parts = [None if word in (b"{}", b"{raw}") else _joiner(_argv_pieces(word)) for word in words]
+
+    def render(args: Args, seq: int) -> Rendered:
+        _enough(_checked(args), needs)
+        made: list[bytes] = []
+        for part in parts:
+            if part is None:
+                made += args
+            else:
+                made.append(part(args, seq))
+        return Rendered(tuple(made), False)
+
+    return needs, render
+
+
+def _compile_shell(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
+    text = words[0]
+    holes, ends = read_holes(text)
+    if not holes:
+        if ends:
+            raise UsageError(f"an argument can't be appended to {ends}: {_TELL}")
+        pieces: list[bytes | _Fill] = [text.rstrip() + b" ", _quote_each]
+    else:
+        pieces, done = [], 0
+        for hole in holes:
+            fill, safe = _shell_fill(hole.name, hole.around)
+            if hole.unsafe and not safe:
+                shown = text[hole.start : hole.end].decode()
+                raise UsageError(f"{shown} stands {hole.unsafe}, where no quoting is safe: {_TELL}")
+            around = b"" if safe else hole.around
+            pieces += [text[done : hole.start] + around, fill, around]
+            done = hole.end
+        pieces.append(text[done:])
+    join, needs = _joiner(pieces), _needs([hole.name for hole in holes])
+
+    def render(args: Args, seq: int) -> Rendered:
+        if needs > len(args):
+            _enough(args, needs)
+        return Rendered((join(args, seq),), True)
+
+    return needs, render
+
+
+_TELL = "write sh -c 'TEXT' sh {} with \"$1\" in TEXT, or {raw} where values are trusted"
+_COMPILERS = {Kind.ARGV: _compile_argv, Kind.SHELL: _compile_shell, Kind.LINES: _compile_lines}
+
+
+def _needs(holes: Sequence[bytes]) -> int:
+    return max((int(name) for name in holes if name.isdigit()), default=0)
+
+
+def _enough(args: Args, needs: int) -> None:
+    if needs > len(args):
+        raise UsageError(f"the command asks for {{{needs}}}, but a job has {len(args)} argument(s)")
+
+
+def _argv_pieces(word: bytes) -> list[bytes | _Fill]:
+    pieces: list[bytes | _Fill] = []
+    done = 0
+    for found in HOLE.finditer(word):
+        name = found.group(1)
+        fill = _number if name == b"#" else _nth(int(name)) if name.isdigit() else _all
+        pieces += [word[done : found.start()], fill]
+        done = found.end()
+    return [*pieces, word[done:]]
+
+
+def _shell_fill(name: bytes, around: bytes) -> tuple[_Fill, bool]:
+    """What fills a hole, and whether that needs no quoting."""
+    if name == b"#":
+        return _number, True
+    if name == b"raw":
+        return lambda args, seq: b" ".join(_checked(args)), True
+    if name:
+        nth = _nth(int(name))
+        return lambda args, seq: quote(nth(args, seq)), False
+    # Inside the user's own quotes all arguments are one word, as the quotes say.
+    return (lambda args, seq: quote(_all(args, seq))) if around else _quote_each, False
+
+
+def _all(args: Args, seq: int) -> bytes:
+    return b" ".join(args)
+
+
+def _quote_each(args: Args, seq: int) -> bytes:
+    return quote(args[0]) if len(args) == 1 else b" ".join([quote(word) for word in args])
+
+
+def _number(args: Args, seq: int) -> bytes:
+    return b"%d" % seq
+
+
+def _nth(n: int) -> _Fill:
+    return lambda args, seq: args[n - 1]
+
+
+def _joiner(pieces: Sequence[bytes | _Fill]) -> _Fill:
+    """One function that joins the pieces, as short as they allow."""
+    kept: list[bytes | _Fill] = []
+    for piece in pieces:
+        if isinstance(piece, bytes) and kept and isinstance(last := kept[-1], bytes):
+            kept[-1] = last + piece
+        elif piece != b"":
+            kept.append(piece)
+    only = kept[0] if len(kept) == 1 else b""
+    if isinstance(only, bytes) and len(kept) < 2:
+        return lambda args, seq: only
+    head, fill, tail = [*kept, b"", b""][:3]
+    if len(kept) <= 3 and isinstance(head, bytes) and not isinstance(fill, bytes) and isinstance(tail, bytes):
+        return lambda args, seq: head + fill(args, seq) + tail
+    return lambda args, seq: b"".join([p if isinstance(p, bytes) else p(args, seq) for p in kept])
