@@ -251,7 +251,7 @@ class Batch:
             elapsed=report.elapsed, output=output, detail=report.detail,
         )  # fmt: skip
         if ending not in (Ending.INTERRUPTED, Ending.CANCELLED):
-            hand.finished(report.elapsed)
+            hand.finished(report.elapsed, self._at)
         if then is JobState.QUEUED:
             self._requeue(Queued(queued.job, queued.args, tries, held.n, hand.id), last=True)
 

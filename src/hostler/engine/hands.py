@@ -14,6 +14,8 @@ from hostler.model.jobs import Queued
 
 #: Seconds of work that are sent ahead of need, beyond the round trip.
 AHEAD = 0.25
+#: Seconds over which ended jobs are counted.
+SPAN = 0.2
 #: Attempts that all workers together may hold.
 OPEN_LIMIT = 20_000
 #: Seconds between tries to reach a worker, by how many have failed in a row.
@@ -58,6 +60,9 @@ class Hand:
     slots: int = 1
     rtt: float = 0.0
     pace: float | None = None
+    rate: float = 0.0
+    counted: int = 0
+    since: float = 0.0
     failures: int = 0
     refusals: int = 0
     resting: bool = False
@@ -66,17 +71,27 @@ class Hand:
     came: float = 0.0
     why: str = ""
 
-    def finished(self, elapsed: float) -> None:
-        """Learn from one more job how long they take."""
+    def finished(self, elapsed: float, at: float) -> None:
+        """Learn from one more job how fast this worker is, by how long jobs take and by how many end in a second.
+
+        The second matters where jobs differ much: seven slots may be quick while the eighth works for an hour.
+        """
         self.refusals = 0
         self.pace = elapsed if self.pace is None else self.pace + (elapsed - self.pace) * 0.1
+        self.counted += 1
+        span = at - self.since
+        if span > SPAN:
+            fresh = self.counted / span if span < 10 * SPAN else 0.0
+            self.rate = (self.rate + fresh) / 2 if self.rate else fresh
+            self.counted, self.since = 0, at
+
+    def speed(self) -> float:
+        """Jobs per second that this worker ends when it is fed; 0 while nothing is known."""
+        return 0.0 if self.pace is None else max(self.slots / max(self.pace, 1e-4), self.rate)
 
     def window(self, share: int) -> int:
         """How many open attempts this worker should hold, at most `share`."""
-        if self.pace is None:
-            ahead = self.slots
-        else:
-            ahead = ceil(self.slots / max(self.pace, 1e-4) * (self.rtt + AHEAD))
+        ahead = self.slots if self.pace is None else ceil(self.speed() * (self.rtt + AHEAD))
         return min(self.slots + max(ahead, 1), max(share, self.slots + 1))
 
     def surplus(self) -> list[int]:
@@ -90,5 +105,5 @@ class Hand:
 
     def backlog(self) -> float:
         """Seconds of work that it holds beyond what it runs; without any knowledge, a lot."""
-        count = len(self.open) - self.slots
-        return count * (self.pace if self.pace is not None else 60.0) / self.slots
+        speed = self.speed()
+        return (len(self.open) - self.slots) * (1 / speed if speed else 60.0)
