@@ -1,24 +1,40 @@
-"""Lines to hosts by AsyncSSH, the default: cheap to open, many on one event loop.
+"""Lines to hosts by AsyncSSH, the default: cheap to open, thousands on one event loop.
 
-It must never switch host-key checking off, ask for a password, or forward an agent, X11 or ports.
+It must never switch host-key checking off, ask for a password, or forward an agent, X11 or ports to a host.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
-from hostler.errors import HostRefused, LineLost, Unreachable
+from hostler.errors import HostError, HostRefused, Unreachable
 from hostler.model.hosts import Host
-from hostler.ports import Finished
-from hostler.transports.sessions import PACKET, WINDOW, Session
+from hostler.transports.hostkeys import HostKeys, Judge
+from hostler.transports.identities import Hand, Identities
+from hostler.transports.lines import AsyncsshConnection
+from hostler.transports.reasons import late, unreachable
+from hostler.transports.sshconfig import Way, files, settle
+from hostler.transports.strictness import Strictness
+
+CIPHERS = "^aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
+JUMPS = 8  # hosts in a row on the way to one
 
 
 class AsyncsshTransport:
-    """A ports.Transport (first cut: host keys are remembered per state folder, errors are terse)."""
+    """A ports.Transport over AsyncSSH.
+
+    `state` is the folder of our own known_hosts. `strict` refuses hosts whose key is not on record: True always,
+    False never, None where the user's SSH configuration says so. After `keepalive_count` keepalives without an
+    answer, `keepalive` seconds apart, a line counts as lost. `ssh_config` are the configuration files to read, None
+    for the user's and the system's. `say` gets remarks of one line.
+    """
 
     def __init__(
         self,
@@ -30,136 +46,194 @@ class AsyncsshTransport:
         ssh_config: Sequence[Path] | None = None,
         say: Callable[[str], None],
     ) -> None:
-        self._state, self._strict, self._say = state, strict, say
-        self._keepalive, self._keepalive_count = keepalive, keepalive_count
-        self._config = ssh_config
+        self._strict, self._config = strict, files(ssh_config)
+        self._keepalive = {"keepalive_interval": keepalive, "keepalive_count_max": keepalive_count}
+        self._strictness = Strictness(self._config, say=say)
+        self._identities = Identities()
+        self._keys = HostKeys(state / "known_hosts")
+        self._ways: dict[Host, tuple[Way, bool]] = {}
+        self._jumps: dict[str, _Jump] = {}
 
     async def connect(self, host: Host, *, deadline: float) -> AsyncsshConnection:
-        """Open a line within `deadline` seconds. Raises Unreachable, HostRefused."""
-        known = self._state / "known_hosts"
-        config = [str(path) for path in self._config] if self._config is not None else ()
-        fresh: list[asyncssh.SSHKey] = []
-        trusted = asyncssh.read_known_hosts(str(known)) if known.exists() else asyncssh.import_known_hosts("")
-        place = host.address if host.port in (None, 22) else f"[{host.address}]:{host.port}"
+        """Open a line within `deadline` seconds.
 
-        class Client(asyncssh.SSHClient):
-            def validate_host_public_key(self, name: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-                if trusted.match(name, addr, None if port == 22 else port)[0]:
-                    return False
-                fresh.append(key)
-                return True
+        Raises Unreachable (worth another try), HostRefused (not), HostKeyMismatch.
 
-        try:
-            async with asyncio.timeout(deadline):
-                conn = await asyncssh.connect(
-                    host.address,
-                    host.port if host.port is not None else (),
-                    username=host.user if host.user is not None else (),
-                    config=config,
-                    client_factory=Client,
-                    known_hosts=lambda *args: trusted.match(*args)[:3],
-                    client_keys=[host.identity] if host.identity else (),
-                    encryption_algs="^aes128-gcm@openssh.com,chacha20-poly1305@openssh.com",
-                    compression_algs=None,
-                    agent_forwarding=False,
-                    x11_forwarding=False,
-                    password_auth=False,
-                    kbdint_auth=False,
-                    login_timeout=deadline,
-                    keepalive_interval=self._keepalive,
-                    keepalive_count_max=self._keepalive_count,
-                )
-        except (asyncssh.PermissionDenied, asyncssh.HostKeyNotVerifiable) as error:
-            raise HostRefused(host.name, str(error)) from error
-        except (OSError, asyncssh.Error) as error:
-            raise Unreachable(host.name, str(error) or type(error).__name__) from error
-        if fresh:
-            known.parent.mkdir(parents=True, exist_ok=True)
-            with known.open("a") as file:
-                file.write(f"{place} {fresh[0].export_public_key().decode().strip()}\n")
-        return AsyncsshConnection(host, conn)
+        >>> await transport.connect(Host(name="web1", address="web1"), deadline=10)  # doctest: +SKIP
+        """
+        return AsyncsshConnection(host, await self._dial(host, deadline, ()))
 
     async def close(self) -> None:
-        """Let go of everything that connections share."""
+        """Close the lines to jump hosts."""
+        jumps, self._jumps = self._jumps, {}
+        for jump in jumps.values():
+            if jump.conn is not None:
+                await AsyncsshConnection(jump.host, jump.conn).close()
 
-
-class AsyncsshConnection:
-    """A ports.Connection."""
-
-    def __init__(self, host: Host, conn: asyncssh.SSHClientConnection) -> None:
-        self.host, self._conn = host, conn
-
-    @property
-    def alive(self) -> bool:
-        """Whether the line was open when last looked at."""
-        return not self._conn.is_closed()
-
-    async def _open(self, command: str) -> Session:
+    async def _dial(
+        self, host: Host, deadline: float, through: tuple[str, ...]
+    ) -> asyncssh.SSHClientConnection:
+        place, judge, hand = host.endpoint, None, None
         try:
-            _, session = await self._conn.create_session(
-                lambda: Session(self.host.name),
-                command or ":",
-                encoding=None,
-                request_pty=False,
-                window=WINDOW,
-                max_pktsize=PACKET,
+            async with asyncio.timeout(deadline):
+                way, strict = await self._way(host)
+                place = way.endpoint
+                tunnel = await self._tunnel(host, way, deadline, through)
+                judge = self._keys.judge(host, way, strict=strict)
+                hand = await self._identities.hand(way)
+                try:
+                    conn = await self._log_in(way, judge, hand, tunnel, deadline)
+                except asyncssh.HostKeyNotVerifiable:
+                    if not judge.certificates or "revoked" in (judge.why or ""):
+                        raise
+                    # As OpenSSH does: a certificate that doesn't hold leaves the plain key to be judged.
+                    judge = self._keys.judge(host, way, strict=strict)
+                    judge.certificates = False
+                    conn = await self._log_in(way, judge, hand, tunnel, deadline)
+        except TimeoutError as error:
+            reached, proved = (judge.reached, judge.proved) if judge else (False, False)
+            raise late(host.name, deadline, place=place, reached=reached, proved=proved) from error
+        except HostError:
+            raise
+        except asyncssh.HostKeyNotVerifiable as error:
+            assert judge is not None
+            raise judge.verdict(error) from error
+        except (OSError, ValueError, asyncssh.Error) as error:
+            raise self._failed(error, host, place, judge, hand) from error
+        finally:
+            if hand is not None:
+                hand.close()
+        try:
+            await self._keys.keep(judge)
+        except BaseException:
+            conn.abort()
+            raise
+        return conn
+
+    async def _log_in(
+        self, way: Way, judge: Judge, hand: Hand, tunnel: asyncssh.SSHClientConnection | None, deadline: float
+    ) -> asyncssh.SSHClientConnection:
+        options: dict[str, Any] = {
+            "config": None,
+            "known_hosts": judge.trusted,
+            "host_key_alias": way.alias,
+            "server_host_key_algs": judge.algorithms(),
+            "client_keys": [*hand.pairs] or None,
+            "agent_path": None,
+            "encryption_algs": CIPHERS,
+            "compression_algs": None,
+            "agent_forwarding": False,
+            "x11_forwarding": False,
+            "x509_trusted_certs": None,
+            "x509_trusted_cert_paths": [],
+            "gss_kex": False,
+            "gss_auth": False,
+            "host_based_auth": False,
+            "password_auth": False,
+            "kbdint_auth": False,
+            "preferred_auth": "publickey",
+            "connect_timeout": None,
+            "login_timeout": deadline,
+            **self._keepalive,
+            **dict(way.more),
+        }
+        return await asyncssh.connect(
+            way.address,
+            way.port,
+            username=way.user,
+            tunnel=tunnel,
+            proxy_command=way.proxy,
+            client_factory=lambda: judge,
+            **options,
+        )
+
+    async def _way(self, host: Host) -> tuple[Way, bool]:
+        held = self._ways.get(host)
+        if held is None:
+            if self._config:
+                way = await asyncio.to_thread(settle, host, self._config, os.environ)
+            else:
+                way = settle(host, (), os.environ)
+            strict = self._strict
+            if strict is None:
+                strict = await self._strictness.of(host, way)
+            held = self._ways[host] = (way, strict)
+        return held
+
+    async def _tunnel(
+        self, host: Host, way: Way, deadline: float, through: tuple[str, ...]
+    ) -> asyncssh.SSHClientConnection | None:
+        """The line to the host's jump host, one for all that go through it."""
+        if way.jump is None:
+            return None
+        before, _, last = way.jump.rpartition(",")
+        jump = replace(_host(last, host), jump=before or None)
+        if jump.endpoint in (
+            host.endpoint,
+            way.endpoint,
+        ):  # "Host *" with a ProxyJump concerns the jump host too
+            return None
+        key = f"{before},{jump.endpoint}"
+        if key in through or len(through) >= JUMPS:
+            raise HostRefused(host.name, f"its jump hosts lead in a circle: {' > '.join((*through, key))}")
+        held = self._jumps.setdefault(key, _Jump(jump))
+        async with held.opening:
+            if held.conn is None or held.conn.is_closed():
+                try:
+                    held.conn = await self._dial(jump, deadline, (*through, key))
+                except HostError as error:
+                    raise type(error)(host.name, f"by way of {jump.endpoint}: {error.why}") from error
+            return held.conn
+
+    def _failed(
+        self, error: Exception, host: Host, place: str, judge: Judge | None, hand: Hand | None
+    ) -> HostError:
+        many = "oo many authentication failures" in str(error)
+        if isinstance(error, asyncssh.PermissionDenied) or many:
+            account = hand.account() if hand else "no key to try"
+            user = self._ways[host][0].user
+            hint = (
+                "name the one to use (IdentityFile and IdentitiesOnly)"
+                if many
+                else f"try: {_ssh(host, user)}"
             )
-        except asyncssh.ChannelOpenError as error:
-            if self._conn.is_closed():
-                raise LineLost(self.host.name, str(error)) from error
-            raise Unreachable(self.host.name, f"no session: {error.reason}") from error
-        except (OSError, asyncssh.Error) as error:
-            raise LineLost(self.host.name, str(error)) from error
-        return session
+            why = (
+                "it stops listening after so many keys"
+                if many
+                else f"no key accepted for {user}@{host.address}"
+            )
+            return HostRefused(host.name, f"{why}: {account}; {hint}")
+        if isinstance(error, ValueError):
+            return HostRefused(host.name, f"can't be asked for as configured: {error}")
+        return unreachable(host.name, error, place=place, reached=judge is not None and judge.reached)
 
-    async def run(self, command: str, *, stdin: bytes = b"", deadline: float, limit: int = 1 << 20) -> Finished:
-        """Run a command line and collect at most `limit` bytes of stdout. Raises LineLost, Unreachable."""
-        try:
-            async with asyncio.timeout(deadline):
-                session = await self._open(command)
-                session.write(stdin)
-                session.write_eof()
-                parts: list[bytes] = []
-                size = 0
-                while data := await session.read():
-                    parts.append(data[: limit - size])
-                    size += len(parts[-1])
-                await session.closed
-                return Finished(
-                    stdout=b"".join(parts),
-                    stderr=session.stderr_tail(),
-                    code=session.code,
-                    signal=session.signal,
-                )
-        except TimeoutError as error:
-            raise Unreachable(self.host.name, f"no answer within {deadline:g}s") from error
 
-    async def stream(self, command: str, *, deadline: float) -> Session:
-        """Start a command line; `deadline` seconds bound the start only. Raises LineLost, HostRefused."""
-        try:
-            async with asyncio.timeout(deadline):
-                return await self._open(command)
-        except TimeoutError as error:
-            raise Unreachable(self.host.name, f"no answer within {deadline:g}s") from error
+class _Jump:
+    """A jump host and the line to it."""
 
-    async def put(self, data: bytes, path: str, *, mode: int = 0o600, deadline: float) -> None:
-        """Write a file whole or not at all."""
-        async with asyncio.timeout(deadline), self._conn.start_sftp_client() as sftp:
-            temporary = f"{path}.hostler-part"
-            async with sftp.open(temporary, "wb", asyncssh.SFTPAttrs(permissions=mode)) as file:
-                await file.write(data)
-            await sftp.posix_rename(temporary, path)
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.opening = asyncio.Lock()
+        self.conn: asyncssh.SSHClientConnection | None = None
 
-    async def get(self, path: str, *, deadline: float, limit: int = 1 << 20) -> bytes:
-        """Read a file of at most `limit` bytes. Raises FileNotFoundError."""
-        async with asyncio.timeout(deadline), self._conn.start_sftp_client() as sftp:
-            try:
-                async with sftp.open(path, "rb") as file:
-                    return bytes(await file.read(limit))
-            except asyncssh.SFTPNoSuchFile as error:
-                raise FileNotFoundError(path) from error
 
-    async def close(self) -> None:
-        """Close the line; never raises."""
-        self._conn.close()
-        await self._conn.wait_closed()
+def _host(text: str, target: Host) -> Host:
+    user, _, rest = text.strip().removeprefix("ssh://").rpartition("@")
+    address, colon, port = rest.rpartition(":")
+    if rest.startswith("[") and rest.endswith("]"):
+        address, colon, port = rest, "", ""
+    if colon and not port.isdigit():
+        raise HostRefused(target.name, f"its jump host {text!r} is not [user@]host[:port]")
+    address = (address if colon else rest).strip("[]")
+    try:
+        return Host(name=address, address=address, user=user or None, port=int(port) if colon else None)
+    except ValueError as error:
+        raise HostRefused(target.name, f"its jump host {text!r}: {error}") from error
+
+
+def _ssh(host: Host, user: str) -> str:
+    port = f"-p {host.port} " if host.port not in (None, 22) else ""
+    return f"ssh {port}{user}@{host.address}"
+
+
+__all__ = ["AsyncsshConnection", "AsyncsshTransport", "Unreachable"]

@@ -7,44 +7,105 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
 
 import asyncssh
 
 from hostler.errors import LineLost
+from hostler.transports.reasons import broken
 
 WINDOW = 4 << 20  # bytes that the host may send before we allow more
 PACKET = 128 << 10  # the longest data packet that we accept
-UNREAD_HIGH = 2 << 20  # unread bytes at which we stop reading, and
-UNREAD_LOW = 1 << 20  # those at which we go on
-UNSENT_HIGH = 1 << 20
-UNSENT_LOW = 256 << 10
+UNREAD = 2 << 20  # unread bytes at which we stop taking more in
+UNSENT_HIGH, UNSENT_LOW = 1 << 20, 256 << 10  # unsent bytes at which a drain waits, and goes on
 STDERR_TAIL = 8 << 10
 
 
 class Session(asyncssh.SSHClientSession[bytes]):
+    """What every remote command of ours needs: how it ended, and whether the line did."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.code: int | None = None
+        self.signal: str | None = None
+        self.lost: str | None = None
+        self.over = asyncio.Event()
+        self._chan: asyncssh.SSHClientChannel[bytes] | None = None
+        self._ended = False
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """Take hold of the channel."""
+        self._chan = chan
+
+    def exit_status_received(self, status: int) -> None:
+        """Note how the command ended."""
+        self.code = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        """Note what ended the command."""
+        self.signal = signal
+
+    def eof_received(self) -> bool:
+        """Its output has ended; its stdin stays open."""
+        self._ended = True
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is over: cleanly, or because the line broke."""
+        if exc is not None or not (self._ended or self.code is not None or self.signal is not None):
+            self.lost = broken(exc)
+        self._ended = True
+        self._chan = None
+        self.over.set()
+
+    def give_up(self) -> None:
+        """End the channel at once; what is on its way is dropped."""
+        if self._chan is not None:
+            self._chan.abort()
+
+
+class Collected(Session):
+    """A command whose whole output is wanted, up to `limit` bytes of each stream."""
+
+    def __init__(self, host: str, limit: int) -> None:
+        super().__init__(host)
+        self._room = [limit, limit]
+        self._parts: tuple[list[bytes], list[bytes]] = ([], [])
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Keep the first bytes, drop the rest."""
+        which = 0 if datatype is None else 1
+        room = self._room[which]
+        if room > 0:
+            self._parts[which].append(data[:room])
+            self._room[which] = room - len(data)
+
+    def stdin(self, data: bytes) -> None:
+        """Give all of its stdin."""
+        if self._chan is not None and not self._chan.is_closing():
+            self._chan.write(data)
+            self._chan.write_eof()
+
+    def output(self) -> tuple[bytes, bytes]:
+        """Its stdout and stderr."""
+        return b"".join(self._parts[0]), b"".join(self._parts[1])
+
+
+class Duplex(Session):
     """A ports.Stream: AsyncSSH's callbacks on one side, awaited reads on the other."""
 
     def __init__(self, host: str) -> None:
-        self._host = host
-        self._chan: asyncssh.SSHClientChannel[bytes] | None = None
+        super().__init__(host)
+        self._loop = asyncio.get_running_loop()
         self._unread: deque[bytes] = deque()
         self._size = 0
         self._paused = False
         self._reader: asyncio.Future[None] | None = None
         self._drainers: list[asyncio.Future[None]] = []
         self._full = False
-        self._ended = False
-        self._lost: str | None = None
         self._stderr: deque[bytes] = deque()
         self._stderr_size = 0
-        self.code: int | None = None
-        self.signal: str | None = None
-        self.closed = asyncio.get_running_loop().create_future()
 
-    # What AsyncSSH calls.
-
-    def connection_made(self, chan: Any) -> None:
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """Take hold of the channel."""
         self._chan = chan
         chan.set_write_buffer_limits(UNSENT_HIGH, UNSENT_LOW)
@@ -56,28 +117,17 @@ class Session(asyncssh.SSHClientSession[bytes]):
             return
         self._unread.append(data)
         self._size += len(data)
-        if self._size > UNREAD_HIGH and not self._paused and self._chan is not None:
+        if self._size > UNREAD and not self._paused and self._chan is not None:
             self._paused = True
             self._chan.pause_reading()
-        reader = self._reader
-        if reader is not None:
-            self._reader = None
-            if not reader.done():
-                reader.set_result(None)
+        if self._reader is not None:
+            self._wake()
 
     def eof_received(self) -> bool:
-        """The command's stdout has ended; its stdin stays open."""
+        """Its stdout has ended; its stdin stays open."""
         self._ended = True
         self._wake()
         return True
-
-    def exit_status_received(self, status: int) -> None:
-        """Note how it ended."""
-        self.code = status
-
-    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
-        """Note what ended it."""
-        self.signal = signal
 
     def pause_writing(self) -> None:
         """The host takes no more for now."""
@@ -90,54 +140,45 @@ class Session(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is over: cleanly, or because the line broke."""
-        if exc is not None or (not self._ended and self.code is None and self.signal is None):
-            self._lost = str(exc) if exc else "the line was closed"
-        self._ended = True
+        super().connection_lost(exc)
         self._wake()
         self._wake_drainers()
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-    # What ports.Stream promises.
 
     def write(self, data: bytes) -> None:
-        """Queue bytes for stdin; dropped when the channel is over, which read and drain tell."""
+        """Queue bytes for stdin. Once the channel is over they are dropped; read and drain tell why."""
         chan = self._chan
         if chan is not None and not chan.is_closing():
             chan.write(data)
 
-    def write_eof(self) -> None:
-        """End stdin."""
-        chan = self._chan
-        if chan is not None and not chan.is_closing():
-            chan.write_eof()
-
     async def drain(self) -> None:
         """Wait until little is queued. Raises LineLost."""
-        if self._lost is None and self._full and not self.closed.done():
-            waiter = asyncio.get_running_loop().create_future()
+        while self._full and self._chan is not None:
+            waiter = self._loop.create_future()
             self._drainers.append(waiter)
             await waiter
-        if self._lost is not None:
-            raise LineLost(self._host, self._lost)
+        if self.lost is not None:
+            raise LineLost(self.host, self.lost)
 
     async def read(self) -> bytes:
-        """All of stdout that is there, waiting for some; b"" at its end. Raises LineLost."""
+        """All of stdout that is there, waiting for some; b"" at its end. Raises LineLost. One reader at a time."""
         unread = self._unread
         while not unread:
             if self._ended:
-                if self._lost is not None:
-                    raise LineLost(self._host, self._lost)
+                if self.lost is not None:
+                    raise LineLost(self.host, self.lost)
                 return b""
-            if self._reader is None:
-                self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
+            self._reader = self._loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
         data = unread[0] if len(unread) == 1 else b"".join(unread)
         unread.clear()
         self._size = 0
-        if self._paused and self._chan is not None:
+        if self._paused:
             self._paused = False
-            self._chan.resume_reading()
+            if self._chan is not None:
+                self._chan.resume_reading()
         return data
 
     def stderr_tail(self) -> bytes:
@@ -145,7 +186,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
         return b"".join(self._stderr)[-STDERR_TAIL:]
 
     async def close(self) -> None:
-        """Close stdin and the channel."""
+        """Close stdin and the channel, once what was written is sent; does not wait for the command."""
         if self._chan is not None:
             self._chan.close()
 
@@ -156,7 +197,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
             self._stderr_size -= len(self._stderr.popleft())
 
     def _wake(self) -> None:
-        reader, self._reader = self._reader, None
+        reader = self._reader
         if reader is not None and not reader.done():
             reader.set_result(None)
 

@@ -1,0 +1,154 @@
+"""Which keys we show a host, in which order, and why others were left out: so that a refusal can name them.
+
+It must never ask for a passphrase or a password. A key that needs one is used through the agent or not at all.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncssh
+
+from hostler.transports.sshconfig import Way
+
+USUAL = ("id_ed25519_sk", "id_ecdsa_sk", "id_ed25519", "id_ecdsa", "id_rsa")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What one key file gave: pairs, or the reason why none; the public halves that stand beside it."""
+
+    pairs: tuple[asyncssh.SSHKeyPair, ...] = ()
+    why: str | None = None
+    publics: frozenset[bytes] = frozenset()
+
+
+@dataclass(slots=True)
+class Hand:
+    """The keys for one login, in the order in which they are shown, and what to say when none is accepted."""
+
+    pairs: list[asyncssh.SSHKeyPair] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    agent: asyncssh.SSHAgentClient | None = None
+
+    def account(self) -> str:
+        """What was tried and what was not, in one line."""
+        tried = f"tried {_listing(self.tried)}" if self.tried else "no key to try"
+        return "; ".join([tried, *self.left_out])
+
+    def close(self) -> None:
+        """Let go of the agent; its keys are of no use afterwards."""
+        if self.agent is not None:
+            self.agent.close()
+            self.agent = None
+
+
+class Identities:
+    """The account's keys, each file read once until it changes."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, tuple[tuple[int, int], Loaded]] = {}
+
+    async def hand(self, way: Way) -> Hand:
+        """Gather keys for a login: those named for the host before the agent's others, usual ones after them."""
+        hand = Hand()
+        named = [Path(os.path.expanduser(name)) for name in way.keys]
+        usual = [] if named else [Path.home() / ".ssh" / name for name in USUAL]
+        loaded = self._load(named, usual, way.certificates)
+        chosen = frozenset[bytes]().union(*(one.publics for one in loaded.values()))
+        from_agent = await self._agent(way, hand, chosen)
+        held = {pair.public_data for pair in from_agent}
+        files: list[asyncssh.SSHKeyPair] = []
+        names: list[str] = []
+        for path, one in loaded.items():
+            if one.pairs:
+                names.append(_short(path))
+                # AsyncSSH notes the signature algorithm that a host wants on the pair itself.
+                files += [copy.copy(pair) for pair in one.pairs if pair.public_data not in held]
+            elif one.why is not None and not one.publics & held:
+                hand.left_out.append(f"{_short(path)} {one.why}")
+        counted = f"{len(from_agent)} key{'s'[: len(from_agent) != 1]} of the agent"
+        spoken = [counted] if from_agent else []
+        if named:
+            first = [pair for pair in from_agent if pair.public_data in chosen]
+            rest = [pair for pair in from_agent if pair.public_data not in chosen]
+            hand.pairs, hand.tried = first + files + rest, names + spoken
+        else:
+            hand.pairs, hand.tried = from_agent + files, spoken + names
+        return hand
+
+    async def _agent(self, way: Way, hand: Hand, chosen: frozenset[bytes]) -> list[asyncssh.SSHKeyPair]:
+        if not way.agent or (way.only and not chosen):
+            return []
+        hand.agent = asyncssh.SSHAgentClient(way.agent)
+        try:
+            pairs = list(await hand.agent.get_keys())
+        except (OSError, ValueError):
+            hand.close()
+            hand.left_out.append(f"the agent at {way.agent} does not answer")
+            return []
+        except BaseException:
+            hand.close()
+            raise
+        return [pair for pair in pairs if pair.public_data in chosen] if way.only else pairs
+
+    def _load(
+        self, named: list[Path], usual: list[Path], certificates: tuple[str, ...]
+    ) -> dict[Path, Loaded]:
+        found: dict[Path, Loaded] = {}
+        for path in named + usual:
+            try:
+                stat = path.stat()
+            except OSError as error:
+                if path in named:
+                    found[path] = Loaded(why=f"can't be read ({error.strerror})", publics=_publics(path))
+                continue
+            stamp = (stat.st_mtime_ns, stat.st_ino)
+            held = self._files.get(path)
+            if held is None or held[0] != stamp:
+                held = self._files[path] = (stamp, _read(path, certificates))
+            found[path] = held[1]
+        return found
+
+
+def _read(path: Path, certificates: tuple[str, ...]) -> Loaded:
+    publics = _publics(path)
+    certs = [name for name in map(os.path.expanduser, certificates) if os.access(name, os.R_OK)]
+    try:
+        pairs = tuple(asyncssh.load_keypairs(str(path), certlist=certs))
+    except OSError as error:
+        return Loaded(why=f"can't be read ({error.strerror})", publics=publics)
+    except (ValueError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+        if "assphrase" in str(error):
+            return Loaded(why="is encrypted and not in the agent (ssh-add it)", publics=publics)
+        if publics:  # a public key, naming one that the agent holds
+            return Loaded(why="is not held by the agent", publics=publics)
+        return Loaded(why="is not a private key that can be used", publics=publics)
+    return Loaded(pairs=pairs, publics=publics | {pair.public_data for pair in pairs})
+
+
+def _publics(path: Path) -> frozenset[bytes]:
+    """Public keys and certificates at `path` or beside it, as an agent would list them."""
+    found: set[bytes] = set()
+    for name in (str(path), f"{path}.pub", f"{path}-cert.pub"):
+        try:
+            found.add(asyncssh.read_public_key(name).public_data)
+        except (OSError, ValueError, asyncssh.KeyImportError):
+            try:
+                found.add(asyncssh.read_certificate(name).public_data)
+            except (OSError, ValueError, asyncssh.KeyImportError):
+                continue
+    return frozenset(found)
+
+
+def _short(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _listing(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
