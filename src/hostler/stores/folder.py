@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hostler.errors import StoreError
+from hostler.stores.files import private_folder
 
 MOUNTS = Path("/proc/self/mountinfo")
 
 _NETWORK = re.compile(
     r"(nfs\d?|cifs|smb\w*|ncpfs?|9p|ceph|afs|auristorfs|coda|gfs2?|ocfs2|gpfs|lustre|beegfs\w*|orangefs|pvfs2"
-    r"|glusterfs|acfs|panfs|davfs|virtiofs"
+    r"|glusterfs|acfs|panfs|davfs"
     r"|fuse\.(sshfs|glusterfs\w*|ceph\w*|s3fs|rclone|gcsfuse|curlftpfs|davfs2?|moosefs|mfs\w*|nfs\w*|smb\w*|juicefs))\Z"
 )
 
@@ -53,19 +54,6 @@ def state_dir(*, environ: Mapping[str, str] = os.environ, mounts: Path = MOUNTS)
             f"chmod go-w it, or set HOSTLER_STATE_DIR to another folder"
         )
     return path
-
-
-def private_folder(path: Path) -> None:
-    """Make a folder and its missing parents, 0700 whatever the umask; one that exists is left as it is."""
-    missing = [part for part in (path, *path.parents) if not part.exists()]
-    for part in reversed(missing):
-        try:
-            part.mkdir(mode=0o700)
-        except FileExistsError:
-            continue
-        part.chmod(0o700)
-    if not path.is_dir():
-        raise NotADirectoryError(20, "not a folder", str(path))
 
 
 def file_system(path: Path, *, mounts: Path = MOUNTS) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hostler.errors import StoreError
 from hostler.stores.failures import from_sqlite
+from hostler.stores.files import sync_folder
 from hostler.stores.versions import APPLICATION, VERSION
 
 _WAIT = 10.0
@@ -77,7 +78,7 @@ def _connect_writer(file: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_size_limit = 67108864")
         if found == 0:
             _create(db)
-            _sync_folder(file.parent)
+            sync_folder(file.parent)
         elif found < VERSION:
             from hostler.stores.migrating import migrate
 
@@ -141,7 +142,9 @@ def _touch(file: Path) -> None:
     """
     try:
         if not file.exists():
-            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            os.fchmod(fd, 0o600)
+            os.close(fd)
     except FileExistsError:
         pass
     except OSError as error:
@@ -155,11 +158,3 @@ def _size(file: Path) -> int:
         return file.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -27,6 +27,7 @@ from hostler.model.runs import BatchRows, BatchSpec
 from hostler.ports import Turn
 from hostler.stores.facts import INSERT_EVENT, event_row
 from hostler.stores.failures import from_sqlite
+from hostler.stores.files import make_folder, sync_folder
 from hostler.stores.opening import connect
 from hostler.stores.ownership import PAUSE, TRIES, RunLock
 from hostler.stores.packing import host_to_json, pack_args, spec_to_json
@@ -119,7 +120,9 @@ class SqliteStore:
                     [(run, seq, key, pack_args(args)) for seq, (args, key) in enumerate(chunk, total + 1)],
                 )
                 total += len(chunk)
-                await asyncio.sleep(0)
+                if self._disk:
+                    # Let the rest of the program live. In memory others would see what isn't accepted yet.
+                    await asyncio.sleep(0)
             if not total:
                 raise UsageError("no jobs: give one a line on stdin, after :::, or with --jobs FILE")
             db.execute("UPDATE run SET total = ? WHERE number = ?", (total, run))
@@ -185,8 +188,10 @@ class SqliteStore:
         if self.folder is None:
             return None
         path = self.folder / "runs" / str(run)
-        for part in (path.parent, path):
-            part.mkdir(mode=0o700, exist_ok=True)
+        if not path.exists():
+            make_folder(path)
+            sync_folder(path.parent)
+            sync_folder(self.folder)
         return path
 
     async def close(self) -> None:

@@ -1,0 +1,94 @@
+"""Jobs and their attempts, for people.
+
+Attempts come one by one, in order of job and attempt, however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from hostler.errors import UsageError
+from hostler.model.jobs import JobState
+from hostler.model.runs import AttemptRow
+from hostler.stores.packing import unpack_args
+from hostler.stores.reading import Reader, Row
+
+#: What `attempt_row` takes, from `attempt a` joined with `worker w`.
+COLUMNS = (
+    "a.job, a.n, w.name, a.state = 0, a.dispatched_at, a.started_at, a.ended_at, a.ending, a.code, a.signal, "
+    "a.elapsed, a.file, a.file_offset, a.out, a.err, a.interleaved, a.detail"
+)
+FROM = "FROM attempt a JOIN worker w ON w.run = a.run AND w.id = a.worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One job as the store keeps it, for people. `attempts` is the number of its last attempt, 0 without one."""
+
+    job: int
+    args: tuple[bytes, ...]
+    state: JobState
+    tries: int
+    attempts: int
+
+
+def job(reader: Reader, run: int, number: int) -> JobRow:
+    """One job of a run. Raises UsageError, saying which jobs there are."""
+    row = reader.one("SELECT args, state, tries, attempts FROM job WHERE run = ? AND seq = ?", run, number)
+    if row is None:
+        total = reader.one("SELECT total FROM run WHERE number = ?", run)
+        raise UsageError(f"run {run} has no job {number}; its jobs are 1 to {total[0] if total else 0}")
+    args, state, tries, attempts = row
+    return JobRow(job=number, args=unpack_args(args), state=JobState(state), tries=tries, attempts=attempts)
+
+
+def attempts(
+    reader: Reader,
+    run: int,
+    *,
+    job: int | None = None,
+    states: Collection[JobState] | None = None,
+    limit: int | None = None,
+) -> Iterator[AttemptRow]:
+    """The attempts of a run, or of one job; with `states` those that left their job so (OPEN: not ended yet)."""
+    where, values = "a.run = ?", [run]
+    if job is not None:
+        where += " AND a.job = ?"
+        values.append(job)
+    if states is not None:
+        where += f" AND coalesce(a.after, {JobState.OPEN._value_}) IN ({marks(states)})"
+        values += [int(state) for state in states]
+    sql = f"SELECT {COLUMNS} {FROM} WHERE {where} ORDER BY a.job, a.n LIMIT ?"
+    for row in reader.each(sql, *values, -1 if limit is None else limit):
+        yield attempt_row(row)
+
+
+def attempt_row(row: Row) -> AttemptRow:
+    """An AttemptRow from COLUMNS."""
+    (job, n, worker, open_, dispatched, started, ended, ending, code, signal) = row[:10]
+    (elapsed, file, offset, out, err, interleaved, detail) = row[10:17]
+    return AttemptRow(
+        job=job,
+        n=n,
+        worker=worker,
+        open=bool(open_),
+        dispatched_at=dispatched,
+        started_at=started,
+        ended_at=ended,
+        ending=ending,
+        code=code,
+        signal=signal,
+        elapsed=elapsed,
+        file=file,
+        offset=offset,
+        out=out,
+        err=err,
+        indexed=bool(interleaved),
+        detail=detail,
+    )
+
+
+def marks(values: Collection[object]) -> str:
+    """As many question marks as there are values."""
+    return ", ".join("?" * len(values))
