@@ -1,0 +1,52 @@
+"""What one file says about hosts, before several files are laid over each other.
+
+Readers of each kind of file answer a Sheet; merging is the only one that reads sheets. Values here are checked
+one by one; whether they make a host together is for merging to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hostler.model.selectors import Selector
+
+#: The fields of a Host that a file may set, apart from tags and vars, which unite.
+FIELDS = ("address", "user", "port", "jump", "identity", "host_key", "slots")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Fields that were set, tags and variables."""
+
+    fields: dict[str, str | int] = field(default_factory=dict)
+    tags: frozenset[str] = frozenset()
+    vars: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mention:
+    """A host named at a line, with what the line says of it."""
+
+    name: str
+    line: int
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Hosts that have a name, and facts, in common."""
+
+    name: str
+    line: int
+    members: Selector
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """All that one file says. `defaults` hold for the hosts that it names, where nothing else is said."""
+
+    path: str
+    mentions: tuple[Mention, ...] = ()
+    groups: tuple[Group, ...] = ()
+    defaults: Facts = Facts()
