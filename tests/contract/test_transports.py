@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,11 @@ import pytest
 from hostler.errors import LineLost
 from hostler.model.hosts import Host
 from hostler.transports.asyncssh import AsyncsshTransport
+from hostler.transports.memory import MemoryHost, MemoryTransport
+from hostler.transports.memory_programs import Ports
 from hostler.transports.sessions import Duplex
 from tests.contract.own_sshd import OwnSshd, keygen, public
-from tests.contract.transport_suite import TransportSuite
+from tests.contract.transport_suite import LONG, TransportSuite
 
 
 class SshGround:
@@ -60,6 +62,51 @@ class TestAsyncssh(TransportSuite):
             ground = SshGround(server, quiet, tmp_path)
             yield ground
             await ground.transport.close()
+
+
+class MemoryGround:
+    """Memory hosts of every kind."""
+
+    def __init__(self) -> None:
+        self.box = MemoryHost(address="box", host_key="ssh-ed25519 AAAA")
+        others = [
+            MemoryHost(address="box", port=1, silent=True),
+            MemoryHost(address="box", port=2, listening=False),
+            MemoryHost(address="box", port=3, accepts=False),
+        ]
+        self.transport = MemoryTransport([self.box, *others])
+        self.host = Host(name="box", address="box", user="me")
+        self.silent, self.refusing, self.stranger = (replace(self.host, port=port) for port in (1, 2, 3))
+        self.unknown = replace(self.host, address="nowhere.invalid")
+        self.changed = replace(self.host, host_key="ssh-ed25519 BBBB")
+
+    def folder(self) -> str:
+        self.box.folders.add("/data")
+        return "/data"
+
+    async def cut(self) -> None:
+        self.box.cut()
+
+
+class TestMemory(TransportSuite):
+    @pytest.fixture
+    async def ground(self) -> AsyncIterator[MemoryGround]:
+        ground = MemoryGround()
+        yield ground
+        await ground.transport.close()
+
+
+async def test_a_memory_host_runs_programs_of_the_test_and_remembers_what_was_asked() -> None:
+    async def shout(argv: Sequence[str], ports: Ports) -> int:
+        await ports.stdout.write((await ports.stdin.read()).upper())
+        return len(argv)
+
+    host = MemoryHost(address="box", programs={"shout": shout})
+    line = await MemoryTransport([host]).connect(Host(name="box", address="box"), deadline=LONG)
+    done = await line.run("shout 'two words'", stdin=b"hey", deadline=LONG)
+    assert (done.stdout, done.code) == (b"HEY", 2)
+    assert (await line.run("nothing-of-the-kind", deadline=LONG)).code == 127
+    assert host.commands == ["shout 'two words'", "nothing-of-the-kind"]
 
 
 async def test_bytes_that_came_before_the_line_broke_are_read_before_the_loss_is_told() -> None:
