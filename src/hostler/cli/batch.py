@@ -142,6 +142,9 @@ class _JobSource:
         from hostler.cli.splitter import jobs_from_lines, jobs_from_sources
 
         key = template.key
+        there = len(self._sources) if self._file is None else 1
+        if template.needs > there:
+            raise UsageError(f"the command asks for argument {{{template.needs}}}, and each job has {there}")
         if self._file is None:
             for args in jobs_from_sources(self._sources):
                 yield args, key(args)

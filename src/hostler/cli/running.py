@@ -74,7 +74,7 @@ async def resumed_run(name: str, *, hosts: Sequence[Host], keep: bool, wanted: W
             except RunBusy:
                 if wanted.retry:
                     raise
-                ended = await watch(store, number, quiet=wanted.quiet)
+                ended = await watch(store, number, quiet=wanted.quiet, colour=wanted.colour)
                 if ended is not None:
                     return ended
                 continue  # its owner died: the run is ours to go on with
