@@ -24,9 +24,10 @@ import pytest
 from hostler.model.hosts import Host
 from hostler.providers.sandbox_end import end
 from hostler.providers.sandbox_files import MARK, Registry
+from hostler.providers.sandbox_make import Launch
 from hostler.providers.sandbox_procs import look
 from hostler.providers.sandbox_procs import marked as marked
-from hostler.providers.sandbox_sshd import choose
+from hostler.providers.sandbox_sshd import choose, home
 from hostler.providers.sandbox_start import start
 
 FUSE = 3600.0
@@ -49,25 +50,31 @@ class Lab:
         self.close()
 
     @property
+    def home(self) -> Path:
+        """HOME on these hosts: the dot files of whoever runs the tests are nothing to build on."""
+        home = self.path / "home"
+        home.mkdir(mode=0o700, exist_ok=True)
+        return home
+
+    @property
     def env(self) -> dict[str, str]:
-        """What a process needs in its environment to see these hosts as its own."""
+        """What a process needs in its environment to see these hosts as its own, and to begin such hosts."""
         chosen = {"HOSTLER_SANDBOX_SERVER": self.server} if self.server else {}
-        return {"HOSTLER_SANDBOX_DIR": str(self.path), **chosen}
+        return {"HOSTLER_SANDBOX_DIR": str(self.path), "HOSTLER_SANDBOX_HOME": str(self.home), **chosen}
 
     def hosts(self, count: int = 1, *, sshd_lines: Sequence[str] = ()) -> list[Host]:
         """New hosts, up and answering; `sshd_lines` go before ours in their sshd_config ("MaxSessions 2")."""
         self._launches += 1
-        records = start(
-            self.registry,
-            count,
+        launch = Launch(
             run=None,
             token=f"lab{self._launches}",
             now=time.time(),
             lifetime=FUSE,
-            seconds=60.0,
             server=choose({**os.environ, **self.env}),
-            extra=tuple(sshd_lines),
+            environment=home(self.env),
+            sshd_lines=tuple(sshd_lines),
         )
+        records = start(self.registry, count, launch=launch, seconds=60.0)
         return [record.host for record in records]
 
     def shared(self, count: int = 1) -> list[Host]:

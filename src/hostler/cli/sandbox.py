@@ -47,7 +47,8 @@ def up(count: int, hosts_file: str | None, lifetime: str | None) -> None:
     from hostler.errors import UsageError
     from hostler.model.durations import parse_duration
     from hostler.providers.sandbox_files import Registry
-    from hostler.providers.sandbox_sshd import choose
+    from hostler.providers.sandbox_make import Launch
+    from hostler.providers.sandbox_sshd import choose, home
     from hostler.providers.sandbox_start import start
 
     seconds = None if lifetime is None else parse_duration(lifetime)
@@ -58,16 +59,15 @@ def up(count: int, hosts_file: str | None, lifetime: str | None) -> None:
     server = choose()
     if server.why:
         click.echo(f"hostler: AsyncSSH servers instead of sshd: {server.why}", err=True)
-    records = start(
-        Registry(),
-        count,
+    launch = Launch(
         run=None,
         token=secrets.token_hex(16),
         now=SystemClock().now(),
         lifetime=seconds,
-        seconds=UP_SECONDS + count,
         server=server,
+        environment=home(),
     )
+    records = start(Registry(), count, launch=launch, seconds=UP_SECONDS + count)
     text = "".join(f"{record.host.endpoint}\n" for record in records)
     if hosts_file:
         _write_hosts(Path(hosts_file), text)

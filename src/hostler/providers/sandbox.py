@@ -60,21 +60,20 @@ class Sandbox:
         """
         import asyncio
 
-        from hostler.providers.sandbox_sshd import choose
+        from hostler.providers.sandbox_make import Launch
+        from hostler.providers.sandbox_sshd import choose, home
         from hostler.providers.sandbox_start import start
 
-        records = await asyncio.to_thread(
-            start,
-            self._registry,
-            count,
+        wanted = Launch(
             run=run,
             token=token,
             now=self._clock.now(),
             lifetime=lifetime,
-            seconds=deadline,
             server=choose(),
-            extra=self._lines,
+            environment=home(),
+            sshd_lines=self._lines,
         )
+        records = await asyncio.to_thread(start, self._registry, count, launch=wanted, seconds=deadline)
         return tuple(record.instance for record in records)
 
     async def destroy(self, instances: Sequence[Instance], *, deadline: float) -> None:

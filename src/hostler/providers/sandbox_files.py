@@ -32,8 +32,9 @@ _FOLDER = re.compile(r"sbx-[0-9a-f]{16}\Z")
 class Record:
     """All that is written down about one sandbox host.
 
-    `command` is its SSH server's argv; `controller` the process that asked for the host, `keeper` and `server`
-    the processes that are it, None until they have started. Times are seconds since the epoch.
+    `command` is its SSH server's argv, `environment` what is set for all that is begun through it; `controller` the
+    process that asked for the host, `keeper` and `server` the processes that are it, None until they have started.
+    Times are seconds since the epoch.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Record:
     started: float
     expires: float | None
     command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
     vars: tuple[tuple[str, str], ...] = ()
     controller: Pin | None = None
     keeper: Pin | None = None
@@ -240,7 +242,8 @@ def read(folder: Path) -> Record | None:
         for name in ("controller", "keeper", "server"):
             fields[name] = fields.get(name) and Pin(**fields[name])
         fields["command"] = tuple(fields["command"])
-        fields["vars"] = tuple((name, value) for name, value in fields.get("vars", ()))
+        for pairs in ("environment", "vars"):
+            fields[pairs] = tuple((name, value) for name, value in fields.get(pairs, ()))
         record = Record(**fields)
         record.host  # noqa: B018  a Host checks its own facts
     except (OSError, ValueError, TypeError, KeyError, AttributeError, UsageError):

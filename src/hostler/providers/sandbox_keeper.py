@@ -23,11 +23,12 @@ import time
 from pathlib import Path
 
 from hostler.providers.sandbox_files import MARK, Record, read, write
-from hostler.providers.sandbox_procs import Process, below, end_all, marked, pin
+from hostler.providers.sandbox_procs import Process, below, children, end_all, marked, pin
 
 READY_WITHIN = 15.0
 LOOK_EVERY = 5.0
 KILL_WITHIN = 10.0
+PEEL_FOR = 0.05
 PR_SET_CHILD_SUBREAPER = 36
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -89,7 +90,11 @@ class Keeper:
     def end(self, why: str) -> tuple[int, ...]:
         """Kill all that was begun through the host; the pids that survive."""
         print(f"keeper: ending, {why}", file=sys.stderr, flush=True)
-        left = end_all(self._find, seconds=KILL_WITHIN, collect=self._collect)
+        until = time.monotonic() + KILL_WITHIN
+        left = end_all(self._find, seconds=KILL_WITHIN, collect=self._peel)
+        # A list of processes can be outrun by forking; to have no child is proof, since orphans become ours.
+        while not self._peel() and time.monotonic() < until:
+            left = end_all(self._find, seconds=until - time.monotonic(), collect=self._peel)
         if left:
             print(f"keeper: can't end {left}", file=sys.stderr, flush=True)
         else:
@@ -113,14 +118,30 @@ class Keeper:
             os.read(self._wake, 4096)
         self._collect()
 
-    def _collect(self) -> None:
+    def _peel(self) -> bool:
+        """Kill our own children, and those that become ours by it, as fast as we can; True when there are none.
+
+        Their pids can't be another's as long as we don't collect them.
+        """
+        until = time.monotonic() + PEEL_FOR
+        while time.monotonic() < until:
+            for pid in children():
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            if not self._collect():
+                return True
+        return False
+
+    def _collect(self) -> bool:
+        """Reap; whether any child is left."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
-                    return
+                    return True
                 if pid == self._server:
                     self._stop = self._stop or f"its server ended ({os.waitstatus_to_exitcode(status)})"
+        return False
 
 
 def _become_reaper() -> None:
@@ -148,10 +169,10 @@ def _say(answer: int, words: str) -> bool:
     return True
 
 
-def _last_line(log: Path) -> str:
+def _last_lines(log: Path) -> str:
     with contextlib.suppress(OSError):
         lines = log.read_text(errors="replace")[-4096:].strip().splitlines()
-        return lines[-1].strip() if lines else ""
+        return "; ".join(line.strip() for line in lines[-2:])
     return ""
 
 
@@ -173,7 +194,7 @@ def main(folder: Path) -> int:
     except OSError as error:
         why = str(error)
     if why:
-        said = _last_line(folder / "log")
+        said = _last_lines(folder / "log")
         left = keeper.end(why)
         _say(answer, f"failed: {why}; {said}" if said else f"failed: {why}")
     else:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import asyncssh
 
-from hostler.providers.sandbox_files import MARK, Record, private, read
+from hostler.providers.sandbox_files import Record, private, read
 from hostler.providers.sandbox_sshd import NO_SHELL
 
 CHUNK = 65536
@@ -24,7 +24,10 @@ _SIGNALS = {
     name: signal.Signals[f"SIG{name}"]
     for name in ("ABRT", "ALRM", "HUP", "INT", "KILL", "PIPE", "QUIT", "TERM", "USR1", "USR2")
 }
-_NAMES: dict[int, str] = {int(number): name for name, number in _SIGNALS.items()} | {signal.SIGSEGV: "SEGV", signal.SIGFPE: "FPE"}
+_NAMES: dict[int, str] = {int(number): name for name, number in _SIGNALS.items()} | {
+    signal.SIGSEGV: "SEGV",
+    signal.SIGFPE: "FPE",
+}
 
 
 class Door(asyncssh.SSHServer):
@@ -70,8 +73,7 @@ class Shell:
             "SHELL": self._shell,
             "PATH": "/usr/local/bin:/usr/bin:/bin"
             + (":/usr/local/sbin:/usr/sbin:/sbin" * (os.geteuid() == 0)),
-            MARK: record.id,
-        }
+        } | dict(record.environment)
         os.chdir(self._home)  # where SFTP starts too
 
     async def session(self, process: asyncssh.SSHServerProcess[bytes]) -> None:

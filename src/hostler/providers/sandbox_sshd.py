@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostler.errors import ProviderError, UsageError
-from hostler.providers.sandbox_files import MARK, private
+from hostler.providers.sandbox_files import private
 
 VARIABLE = "HOSTLER_SANDBOX_SERVER"
+HOME = "HOSTLER_SANDBOX_HOME"
 NO_SHELL = frozenset({"nologin", "false", "true", "sync"})
 _PLACES = "/usr/sbin:/usr/local/sbin:/sbin:/usr/lib/ssh"
 
@@ -52,6 +53,19 @@ def choose(environ: Mapping[str, str] = os.environ) -> Server:
     if why and wanted == "sshd":
         raise UsageError(f"{VARIABLE}=sshd: {why}")
     return Server(sshd=None, why=why) if why else Server(sshd=os.path.abspath(sshd or ""))
+
+
+def home(environ: Mapping[str, str] = os.environ) -> tuple[tuple[str, str], ...]:
+    """What HOSTLER_SANDBOX_HOME sets on the hosts: another HOME, for trying things without one's own dot files.
+
+    Raises UsageError when it isn't a folder's absolute path.
+    """
+    given = environ.get(HOME, "")
+    if not given:
+        return ()
+    if not os.path.isabs(given) or not os.path.isdir(given) or any(c in given for c in '"\\\n'):
+        raise UsageError(f"{HOME}={given!r}: must be a folder's absolute path, without quotes or backslashes")
+    return (("HOME", given),)
 
 
 def login() -> str:
@@ -104,7 +118,14 @@ def command(server: Server, folder: Path) -> tuple[str, ...]:
 
 
 def settings(
-    folder: Path, *, id: str, address: str, port: int, user: str, extra: tuple[str, ...], sshd: str
+    folder: Path,
+    *,
+    address: str,
+    port: int,
+    user: str,
+    environment: tuple[tuple[str, str], ...],
+    extra: tuple[str, ...],
+    sshd: str,
 ) -> str:
     """The text of sshd_config for one host; lines in `extra` come first and so win.
 
@@ -112,6 +133,7 @@ def settings(
     server would refuse; we check our own folder instead.
     """
     quoted = '"{}/{}"'.format
+    variables = " ".join(f'"{name}={value}"' for name, value in environment)
     plain = str(folder).replace("%", "%%")
     lines = [
         *extra,
@@ -120,7 +142,7 @@ def settings(
         f"AuthorizedKeysFile {quoted(plain, 'authorized_keys')}",
         f"PidFile {quoted(folder, 'server.pid')}",
         f"AllowUsers {user}",
-        f"SetEnv {MARK}={id}",
+        f"SetEnv {variables}",
         "Subsystem sftp internal-sftp",
         "StrictModes no",
         "PermitRootLogin prohibit-password",

@@ -1,4 +1,4 @@
-"""How sandbox hosts begin: numbers, addresses, folders, keepers, all under the registry's lock.
+"""How sandbox hosts begin: their keepers are started and waited for, all under the registry's lock.
 
 It must never leave a host behind that nobody knows of: what was begun in a call that fails is ended in it.
 """
@@ -6,11 +6,8 @@ It must never leave a host behind that nobody knows of: what was begun in a call
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
-import secrets
 import selectors
-import socket
 import subprocess
 import sys
 import time
@@ -19,34 +16,21 @@ from typing import NoReturn
 
 import hostler
 from hostler.errors import ProviderError, UsageError
-from hostler.providers import sandbox_sshd
 from hostler.providers.sandbox_end import end_entries
-from hostler.providers.sandbox_files import MARK, Entry, Record, Registry, private, read, write
+from hostler.providers.sandbox_files import MARK, Record, Registry, read, write
+from hostler.providers.sandbox_make import Launch, Maker
 from hostler.providers.sandbox_procs import pin
 
 MOST = 500
 SPARE_TRIES = 5
 AT_ONCE = 16
-PORTS = (22, 2222, 2022, 22022)
 
 
-def start(
-    registry: Registry,
-    count: int,
-    *,
-    run: str | None,
-    token: str,
-    now: float,
-    lifetime: float | None,
-    seconds: float,
-    server: sandbox_sshd.Server,
-    extra: tuple[str, ...] = (),
-) -> list[Record]:
+def start(registry: Registry, count: int, *, launch: Launch, seconds: float) -> list[Record]:
     """Begin hosts and return once each answers with an SSH banner; blocks for up to `seconds`.
 
-    Living hosts of the same token are given again and counted. By hand (run None) they are sandbox1, sandbox2 …,
-    the lowest numbers that are free; a run's are named by token. `now` is seconds since the epoch, `lifetime` the
-    fuse in seconds, `extra` lines for sshd_config.
+    Living hosts of the same token are given again and counted. By hand they are sandbox1, sandbox2 …, the lowest
+    numbers that are free.
 
     Raises UsageError for a count that is not 1 to 500, ProviderError when one can't be had: then no new one stays.
     """
@@ -60,20 +44,10 @@ def start(
         entries = registry.entries()
         # A dead keeper's number is wanted again (after a reboot all of them are).
         end_entries([entry for entry in entries if not entry.up], seconds=_left(until))
-        mine = [
-            entry.record for entry in entries if entry.up and entry.record and entry.record.token == token
-        ]
+        living = [entry.record for entry in entries if entry.up and entry.record]
+        mine = [record for record in living if record.token == launch.token]
         kept = [_taken_over(registry, record) for record in mine[:count]]
-        maker = _Maker(
-            registry,
-            run=run,
-            token=token,
-            now=now,
-            lifetime=lifetime,
-            server=server,
-            extra=extra,
-            entries=entries,
-        )
+        maker = Maker(registry, launch, living)
         begun: list[Record] = []
         tries = -(-count // AT_ONCE) + SPARE_TRIES
         try:
@@ -88,101 +62,7 @@ def start(
     return sorted([*kept, *begun], key=lambda record: record.number)
 
 
-class _Maker:
-    """Makes the folders of new hosts, each with a number and an address of its own."""
-
-    def __init__(
-        self,
-        registry: Registry,
-        *,
-        run: str | None,
-        token: str,
-        now: float,
-        lifetime: float | None,
-        server: sandbox_sshd.Server,
-        extra: tuple[str, ...],
-        entries: list[Entry],
-    ) -> None:
-        self._registry, self._run, self._token, self._server, self._extra = (
-            registry,
-            run,
-            token,
-            server,
-            extra,
-        )
-        self._started, self._expires = now, None if lifetime is None else now + lifetime
-        records = [entry.record for entry in entries if entry.record and entry.up]
-        self._addresses = {record.address for record in records}
-        self._numbers = {
-            record.number
-            for record in records
-            if record.run == run and (run is None or record.token == token)
-        }
-        self._user = sandbox_sshd.login()
-        self._client = sandbox_sshd.client_key(registry.client_key)
-        self._vars = sandbox_sshd.python()
-        self._controller = pin(os.getpid())
-        self.made: dict[str, int] = {}
-        if server.sshd:
-            sandbox_sshd.ready_for_root()
-
-    def make(self) -> Path:
-        """A new host's folder, with all that its keeper needs."""
-        id = f"sbx-{secrets.token_hex(8)}"
-        folder = self._registry.path / id
-        number = next(n for n in itertools.count(1) if n not in self._numbers)
-        self._numbers.add(number)
-        self.made[id] = number
-        folder.mkdir(mode=0o700)
-        folder.chmod(0o700)
-        spool = folder / "spool"
-        spool.mkdir(mode=0o700)
-        spool.chmod(0o700)
-        host_key = sandbox_sshd.make_key(folder / "host_key")
-        private(folder / "authorized_keys", self._client + "\n")
-        address, port = free_endpoint(self._addresses)
-        record = Record(
-            id=id,
-            number=number,
-            name=f"sandbox{number}" if self._run is None else f"sbx-{self._token[:8]}-{number}",
-            address=address,
-            port=port,
-            user=self._user,
-            host_key=host_key,
-            identity=str(self._registry.client_key),
-            run=self._run,
-            token=self._token,
-            started=self._started,
-            expires=self._expires,
-            command=sandbox_sshd.command(self._server, folder),
-            # What hostler leaves on a host goes with the host, as it does with any machine that is ended.
-            vars=(*self._vars, ("spool", str(spool))),
-            controller=self._controller,
-        )
-        self._configure(folder, record)
-        return folder
-
-    def give_back(self, folder: Path) -> None:
-        """Let the number of a host that did not come up be used again."""
-        self._numbers.discard(self.made[folder.name])
-
-    def _configure(self, folder: Path, record: Record) -> None:
-        self._addresses.add(record.address)
-        if self._server.sshd:
-            text = sandbox_sshd.settings(
-                folder,
-                id=record.id,
-                address=record.address,
-                port=record.port,
-                user=record.user,
-                extra=self._extra,
-                sshd=self._server.sshd,
-            )
-            private(folder / "sshd_config", text)
-        write(folder, record)
-
-
-def _begin(folders: list[Path], maker: _Maker, until: float) -> list[Record]:
+def _begin(folders: list[Path], maker: Maker, until: float) -> list[Record]:
     """Start the keepers of these folders and wait for all; those that came up."""
     begun: list[Record] = []
     waiting: dict[int, Path] = {}
@@ -212,7 +92,7 @@ def _too_late(hosts: int) -> NoReturn:
     raise ProviderError(f"sandbox: {hosts} hosts did not come up in time")
 
 
-def _answered(answer: int, folder: Path, maker: _Maker) -> Record | None:
+def _answered(answer: int, folder: Path, maker: Maker) -> Record | None:
     """What a keeper says: its host's record, or None when the address had been taken in the meantime."""
     with open(answer, "rb") as file:
         said = file.readline(65536).decode(errors="replace").strip()
@@ -260,26 +140,6 @@ def _taken_over(registry: Registry, record: Record) -> Record:
     mine = dataclasses.replace(record, controller=pin(os.getpid()))
     write(registry.path / record.id, mine)
     return mine
-
-
-def free_endpoint(taken: set[str]) -> tuple[str, int]:
-    """A loopback address that nobody uses, and a port on it: 22 where we may and can."""
-    for port in PORTS:
-        for _ in range(10):
-            address = f"127.77.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}"
-            if address in taken:
-                continue
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((address, port))
-                    probe.listen(1)
-                except OSError:
-                    continue
-            return address, port
-    raise ProviderError(
-        f"sandbox: no free port on loopback addresses 127.77.x.y (tried {', '.join(map(str, PORTS))})"
-    )
 
 
 def _left(until: float) -> float:
