@@ -63,6 +63,7 @@ class Bus:
         self._store, self._clock, self._say = store, clock, say
         self._run, self._epoch, self._seq = run, epoch, seq
         self._views = list(views)
+        self._holding = False
 
     async def commit(self, events: Sequence[Event], *, before: Callable[[], None] | None = None) -> None:
         """Write the events of one turn. Returns once they are durable, however long the disk is full.
@@ -70,20 +71,24 @@ class Bus:
         Raises StaleEpoch when another controller has taken the run over, StoreError when the store is broken.
         """
         turn = Turn(run=self._run, epoch=self._epoch, seq=self._seq + 1, events=events)
-        held = False
         while True:
             try:
                 await self._store.commit(turn, before=before)
                 break
             except StoreFull as error:
-                if not held:
-                    self._say(f"{error}; nothing new is started until it can be written")
-                held = True
-                await self._clock.sleep(AGAIN)
-        if held:
+                await self.hold(error)
+        if self._holding:
+            self._holding = False
             self._say("the state can be written again; going on")
         self._seq += len(events)
         self._show(events)
+
+    async def hold(self, error: StoreFull) -> None:
+        """Wait a little for room, and say so the first time."""
+        if not self._holding:
+            self._say(f"{error}; nothing new is started until it can be written")
+        self._holding = True
+        await self._clock.sleep(AGAIN)
 
     def _show(self, events: Sequence[Event]) -> None:
         for view in list(self._views):

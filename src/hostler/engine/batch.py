@@ -58,6 +58,8 @@ from hostler.model.runs import BatchRows, BatchSpec
 
 #: Seconds beyond the lease before an attempt on a silent host is given up: clocks differ, lines are slow.
 MARGIN = 10.0
+#: Seconds after the first worker has come in which few jobs are kept for those that are still coming.
+WELCOME = 1.0
 #: Hosts that a job may lose before it is given up: it may be what kills them.
 LOSSES = 3
 BLAMES_JOB = (Ending.EXIT, Ending.SIGNAL, Ending.TIMEOUT, Ending.OUTPUT_LIMIT)
@@ -78,6 +80,7 @@ class Batch:
         self.losses: Counter[int] = Counter()
         self.given_up: dict[tuple[int, int], tuple[int, int]] = {}
         self.finished = False
+        self._first_up = 0.0
         self._effects: list[Effect] = []
         self._events: list[Event] = []
         self._acks: dict[int, list[int]] = {}
@@ -430,20 +433,36 @@ class Batch:
         up = [hand for hand in self.hands.values() if hand.line is Line.UP and not hand.resting]
         if not up or not self.window:
             return
-        share = OPEN_LIMIT // len(up)
-        part = -(-self.counts[JobState.QUEUED] // len(up))
+        share, queued = OPEN_LIMIT // len(up), self.counts[JobState.QUEUED]
+        coming = self._coming(up)
+        each = -(-(queued + sum(len(hand.open) for hand in up)) // (len(up) + coming))
         sends: dict[int, list[tuple[int, int, int, tuple[bytes, ...]]]] = {}
         if len(up) > 1:
             up.sort(key=lambda hand: len(hand.open) / hand.slots)
-        for ahead, most in ((False, part), (False, OPEN_LIMIT), (True, part)):
+        passes = [(False, each), (False, OPEN_LIMIT), (True, max(each, -(-queued // len(up))))]
+        if coming and queued <= (len(up) + coming) * max(hand.slots for hand in up):
+            passes = passes[:1]  # there is not enough for all: keep their parts for those that are coming
+        for ahead, most in passes:
             for hand in up:
                 if not self.window:
                     break
                 limit = hand.window(share) if ahead else hand.slots
-                want = min(limit - len(hand.open), most)
+                want = min(limit, most) - len(hand.open)
                 if want > 0:
                     sends.setdefault(hand.id, []).extend(self._give(hand, want, alone=len(up) == 1))
         self._effects += [Send(worker, tuple(some)) for worker, some in sends.items() if some]
+
+    def _coming(self, up: list[Hand]) -> int:
+        """How many workers are just being reached for the first time: for a moment, jobs are kept for them."""
+        coming = [
+            h for h in self.hands.values() if h.line is Line.CONNECTING and not h.failures and not h.came
+        ]
+        if not coming:
+            return 0
+        if not self._first_up:
+            self._first_up = self._at
+            self._effects.append(Rest(up[0].id, WELCOME))
+        return len(coming) if self._at - self._first_up < WELCOME else 0
 
     def _give(self, hand: Hand, want: int, *, alone: bool) -> list[tuple[int, int, int, tuple[bytes, ...]]]:
         """Dispatch up to `want` jobs to one worker, preferring jobs that have not failed on it."""

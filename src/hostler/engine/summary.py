@@ -20,7 +20,7 @@ COUNTED = (
     (JobState.INTERRUPTED, "interrupted"),
     (JobState.KILL_FAILED, "could not be killed"),
     (JobState.CANCELLED, "cancelled"),
-    (JobState.OPEN, "running"),
+    (JobState.OPEN, "open"),
     (JobState.QUEUED, "not run"),
 )
 

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from hostler.bus import Bus, Inbox
 from hostler.clock import Clock
@@ -39,7 +40,7 @@ from hostler.engine.facts import (
     WorkerReleased,
 )  # fmt: skip
 from hostler.engine.hands import Try
-from hostler.errors import HostError, HostRefused, RunnerFailed
+from hostler.errors import HostError, HostRefused, RunnerFailed, StoreFull
 from hostler.fleet import Fleet
 from hostler.model.jobs import Ending, Start
 from hostler.model.reports import Down, Output, Report, Result
@@ -53,6 +54,9 @@ CONNECT = 30.0
 RELEASE = 10.0
 #: Seconds between TERM and KILL when a run is stopped.
 GRACE = 5.0
+
+
+T = TypeVar("T")
 
 
 class Show(Protocol):
@@ -117,40 +121,63 @@ class BatchWork:
 
     async def _turns(self) -> None:
         facts: list[Fact] = []
-        while not self.batch.finished:
+        while True:
             now = self._clock.now()
-            told, credit = self._prepare(facts)
+            told, credit = await self._prepare(facts)
             events, effects = self.batch.step(told, at=now)
-            self._keeping.settle(now=now)
+            await self._room(lambda: self._keeping.settle(now=self._clock.now()))
             if events:
                 await self._bus.commit(events, before=self._files.sync)
             facts = await self._perform(effects)
             for worker, size in credit.items():
                 if (link := self._links.get(worker)) is not None:
                     link.credit(size)
-            if not self.batch.finished and not facts:
+            if self.batch.finished:
+                return
+            if not facts:
                 facts = await self._inbox.take(patience=1.0 if self._keeping.waiting else None)
 
     # -- facts ------------------------------------------------------------------------------------------------
 
-    def _prepare(self, facts: Iterable[Fact]) -> tuple[list[Fact], dict[int, int]]:
+    async def _prepare(self, facts: Iterable[Fact]) -> tuple[list[Fact], dict[int, int]]:
         """Put output where it belongs; the facts that the engine is to judge, and the credit owed to each worker."""
         told: list[Fact] = []
         credit: dict[int, int] = {}
         for fact in facts:
-            if type(fact) is Heard:
+            if isinstance(fact, Heard):
                 report = fact.report
-                if type(report) is Output:
+                if isinstance(report, Output):
                     credit[fact.worker] = credit.get(fact.worker, 0) + len(report.data)
                     if (held := self._held(fact.worker, report.serial)) is not None:
-                        self._keeping.output((held.queued.job, held.n), report, now=self._clock.now())
+                        await self._output(fact.worker, (held.queued.job, held.n), report)
                     continue
-                if type(report) is Result and (held := self._held(fact.worker, report.serial)) is not None:
-                    kept = self._keeping.result((held.queued.job, held.n), report)
-                    self._show.result(held.queued.job, held.n, kept)
+                if (
+                    isinstance(report, Result)
+                    and (held := self._held(fact.worker, report.serial)) is not None
+                ):
+                    key = (held.queued.job, held.n)
+                    try:
+                        kept = self._keeping.result(key, report)
+                    except StoreFull:
+                        kept = await self._room(partial(self._keeping.result, key, report))
+                    self._show.result(*key, kept)
                     fact = Heard(fact.worker, report, kept.ref)
             told.append(fact)
         return told, credit
+
+    async def _output(self, worker: int, key: tuple[int, int], piece: Output) -> None:
+        """Keep a piece of output. One that leaves a gap is the host's fault: its line is dropped and taken up anew."""
+        whole = await self._room(partial(self._keeping.output, key, piece, now=self._clock.now()))
+        if not whole and (link := self._links.get(worker)) is not None:
+            self._hear(worker, link, Down("its output came with a gap"))
+
+    async def _room(self, keep: Callable[[], T]) -> T:
+        """Keep something, however long the disk is full: hosts hold back meanwhile, since no credit is given."""
+        while True:
+            try:
+                return keep()
+            except StoreFull as error:
+                await self._bus.hold(error)
 
     def _held(self, worker: int, serial: int) -> Try | None:
         return self.batch.hands[worker].open.get(serial)

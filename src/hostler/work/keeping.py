@@ -35,14 +35,26 @@ class Gathered:
     since: float
     pieces: list[tuple[int, int, bytes]] = field(default_factory=list)
     size: int = 0
+    lengths: list[int] = field(default_factory=lambda: [0, 0])
+
+    def add(self, piece: Output) -> bool:
+        """Take in a piece; what is here already is skipped, and one that would leave a gap is refused."""
+        here = self.lengths[piece.stream - 1]
+        if piece.offset > here:
+            return False
+        news = piece.data[here - piece.offset :]
+        if news:
+            self.pieces.append((piece.stream, here, news))
+            self.size += len(news)
+            self.lengths[piece.stream - 1] += len(news)
+        return True
 
     def streams(self) -> tuple[bytes, bytes]:
-        """Both streams, put together; a piece that came twice counts once."""
-        streams = (bytearray(), bytearray())
-        for stream, offset, data in self.pieces:
-            held = streams[stream - 1]
-            held += data[max(0, len(held) - offset) :]
-        return bytes(streams[0]), bytes(streams[1])
+        """Both streams, put together."""
+        one, two = (
+            b"".join(data for stream, _, data in self.pieces if stream == wanted) for wanted in (1, 2)
+        )
+        return one, two
 
 
 class Keeping:
@@ -60,16 +72,22 @@ class Keeping:
             self._own.add(key)
         return held
 
-    def output(self, key: Key, piece: Output, *, now: float) -> None:
-        """Take in a piece of output."""
+    def output(self, key: Key, piece: Output, *, now: float) -> bool:
+        """Take in a piece of output; False when what comes before it is missing, and nothing was taken in.
+
+        Raises StoreFull; the same piece may then be given again.
+        """
         if key in self._own:
+            if piece.offset > self._files.held(*key)[piece.stream - 1]:
+                return False
             self._files.append(*key, piece.stream, piece.offset, piece.data)
-            return
+            return True
         gathered = self._gathered.setdefault(key, Gathered(now))
-        gathered.pieces.append((piece.stream, piece.offset, piece.data))
-        gathered.size += len(piece.data)
+        if not gathered.add(piece):
+            return False
         if gathered.size > SMALL:
             self._spill(key)
+        return True
 
     def settle(self, *, now: float) -> None:
         """Put on disk what has been waiting for longer than short jobs last."""
@@ -82,15 +100,17 @@ class Keeping:
         return bool(self._gathered)
 
     def result(self, key: Key, result: Result) -> Kept:
-        """Take in an attempt's end; where its output is."""
+        """Take in an attempt's end; where its output is. Raises StoreFull; the same may then be given again."""
         if key in self._own:
+            ref = self._files.finish(*key)
             self._own.discard(key)
-            return Kept(self._files.finish(*key))
-        gathered = self._gathered.pop(key, None)
+            return Kept(ref)
         out, err = result.out or b"", result.err or b""
-        if result.out is None and gathered is not None:
-            out, err = gathered.streams()
-        return Kept(self._files.whole(out, err), out, err)
+        if result.out is None and key in self._gathered:
+            out, err = self._gathered[key].streams()
+        ref = self._files.whole(out, err)
+        self._gathered.pop(key, None)
+        return Kept(ref, out, err)
 
     def drop(self, key: Key) -> None:
         """Forget what was gathered for an attempt that is over without a result."""
@@ -100,6 +120,9 @@ class Keeping:
             self._files.finish(*key)
 
     def _spill(self, key: Key) -> None:
+        for stream, offset, data in self._gathered[key].pieces:
+            self._files.append(
+                *key, stream, offset, data
+            )  # given again after a StoreFull, it skips what it has
+        del self._gathered[key]
         self._own.add(key)
-        for piece in self._gathered.pop(key).pieces:
-            self._files.append(*key, *piece)
