@@ -197,10 +197,12 @@ def repeated_block(findings: Findings) -> str:
     if not count:
         return ""
     jobs = listed(findings.repeated, shown=NAMES, total=count)
-    return (
-        f"{counted(count, 'job')} may have run twice (job{'' if count == 1 else 's'} {jobs}): "
-        "a host was lost while they ran, and they were started again elsewhere\n"
+    words = (
+        "s {}): their hosts were lost while they ran, and they were"
+        if count > 1
+        else (" {}): its host was lost while it ran, and it was")
     )
+    return f"{counted(count, 'job')} may have run twice (job{words.format(jobs)} started again\n"
 
 
 def next_block(summary: Summary, findings: Findings, *, colour: bool) -> str:

@@ -6,6 +6,7 @@ It must never guess: what the store doesn't know is said to be unknown.
 from __future__ import annotations
 
 import signal
+from datetime import UTC, datetime
 
 from hostler.model.durations import format_duration
 from hostler.model.jobs import Ending
@@ -62,3 +63,10 @@ def took(attempt: AttemptRow, *, now: float) -> str:
     if attempt.ended_at is None:
         return format_duration(max(0.0, now - attempt.started_at))
     return "?"
+
+
+def when(at: float | None) -> str:
+    """A moment, seconds since the epoch, as date and time of the zone that we are in; "-" for none."""
+    if at is None:
+        return "-"
+    return datetime.fromtimestamp(at, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

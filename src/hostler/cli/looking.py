@@ -1,0 +1,256 @@
+"""What the commands that look at runs share: finding a run, its figures, its jobs' commands, its report.
+
+It must never write anything, and never import what only a working run needs: a look has to be quick.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostler.engine.alike import Failure, clusters
+from hostler.engine.summary import HostFigures, Summary, exit_code
+from hostler.errors import StoreError, UsageError
+from hostler.model.jobs import JobState, OutputRef
+from hostler.model.runs import AttemptRow, BatchSpec, RunRow
+from hostler.model.templates import Template
+from hostler.stores.folder import state_dir
+from hostler.stores.opening import connect
+from hostler.stores.output_reading import log_ref, tail
+from hostler.stores.reading import Reader
+from hostler.stores.reads import report as figures
+from hostler.stores.reads.attempts import job as job_row
+from hostler.stores.reads.batch import batch_rows, workers
+from hostler.stores.reads.runs import has_owner, resolve, run
+from hostler.views.colours import wanted
+from hostler.views.report import Findings, Slow
+from hostler.views.report import report as drawn
+from hostler.views.text import last_line, one_line
+from hostler.views.words import ending_words
+
+#: How many failures are read to see which are alike, and how many lines of each one's end.
+LOOKED_AT = 2_000
+TAIL = 10
+
+#: Columns where there is no terminal to ask.
+WIDTH = 120
+
+BY_WORD = {state.word: state for state in JobState}
+WORKER_STATES = {"new": "waiting"}
+
+
+@contextmanager
+def opened() -> Iterator[Reader | None]:
+    """The store of this account, to be read; None when there is none yet. Raises StoreError."""
+    folder = state_dir()
+    file = folder / "store.db"
+    if not file.exists():
+        yield None
+        return
+    reader = Reader(connect(file, read_only=True), place=str(file), folder=folder)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One run as it stands: its row, whether somebody works on it, and its jobs by state."""
+
+    reader: Reader
+    row: RunRow
+    alive: bool
+    spec: BatchSpec
+    template: Template | None
+    folder: Path | None
+
+    @property
+    def counts(self) -> dict[JobState, int]:
+        """Jobs by state, without those that are zero."""
+        return by_state(self.row.counts)
+
+    def command(self, args: tuple[bytes, ...], job: int, *, width: int | None = None) -> str:
+        """A job's command as one harmless line, as it would be typed."""
+        if self.template is None:
+            return one_line(self.row.command.encode("utf-8", "surrogateescape"), width=width)
+        try:
+            made = self.template.render(args, job)
+        except UsageError as error:
+            return f"({error})"
+        text = made.words[0] if made.shell else _typed(made.words)
+        return one_line(text, width=width)
+
+    def command_of(self, job: int, *, width: int | None = None) -> str:
+        """The command of one of its jobs, as one harmless line."""
+        return self.command(job_row(self.reader, self.row.number, job).args, job, width=width)
+
+
+def by_state(counts: dict[str, int]) -> dict[JobState, int]:
+    """Counts that a run's row holds by word, by state; without those that are zero."""
+    return {BY_WORD[word]: count for word, count in counts.items() if count}
+
+
+def state_word(row: RunRow, *, alive: bool) -> str:
+    """A run's state: one that nobody works on any more is "left", whatever its row says."""
+    return row.state if alive or row.state in ("finished", "stopped") else "left"
+
+
+def look(reader: Reader | None, name: str) -> Look:
+    """The run that people call `name`. Raises UsageError."""
+    if reader is None:
+        raise UsageError(f"no run {name}; there are none yet (hostler batch makes one)")
+    number = resolve(reader, name)
+    wanted = batch_rows(reader, number).spec
+    return Look(
+        reader=reader,
+        row=run(reader, number),
+        alive=has_owner(reader, number),
+        spec=wanted,
+        template=_template(wanted),
+        folder=reader.run_folder(number),
+    )
+
+
+def summary(seen: Look, *, now: float, signal: int | None = None) -> Summary:
+    """What a run comes to at `now`, seconds since the epoch."""
+    span = figures.span(seen.reader, seen.row.number)
+    elapsed = None
+    # Of a run that was taken up again nobody can say how long it worked: the time between is not work.
+    if seen.row.epoch <= 1 and span is not None:
+        elapsed = max(0.0, (now if seen.alive and seen.row.finished is None else span[1]) - span[0])
+    return Summary(
+        number=seen.row.number,
+        state=state_word(seen.row, alive=seen.alive),
+        counts=seen.counts,
+        elapsed=elapsed or None,
+        signal=signal,
+    )
+
+
+def host_figures(seen: Look) -> list[HostFigures]:
+    """What each host of the run did."""
+    slots = {
+        worker.id: worker.host.slots or seen.spec.slots for worker in workers(seen.reader, seen.row.number)
+    }
+    return [
+        HostFigures(
+            host=worker.name,
+            state=WORKER_STATES.get(worker.state, worker.state),
+            why=worker.why,
+            ok=worker.ok,
+            failed=worker.failed,
+            open=worker.open,
+            busy=worker.busy,
+            slots=slots.get(worker.id),
+        )
+        for worker in figures.worker_figures(seen.reader, seen.row.number)
+    ]
+
+
+def findings(seen: Look, *, width: int) -> Findings:
+    """What a report tells beside the summary."""
+    reader, number = seen.reader, seen.row.number
+    bad = list(figures.bad_jobs(reader, number, limit=LOOKED_AT))
+    failures = [
+        Failure(
+            job=each.job,
+            host=each.last.worker if each.last else "no host",
+            how=ending_words(each.last) if each.last else each.state.word,
+            last_line=said_last(seen, each.last, width=width) if each.last else "",
+        )
+        for each in bad
+    ]
+    slow = [
+        Slow(
+            job=attempt.job,
+            host=attempt.worker,
+            elapsed=attempt.elapsed or 0.0,
+            command=seen.command_of(attempt.job, width=width),
+        )
+        for attempt in figures.slowest(reader, number)
+    ]
+    doubled = figures.maybe_doubled(reader, number)
+    return Findings(
+        failures=clusters(failures),
+        looked_at=len(bad),
+        slowest=slow,
+        hosts=host_figures(seen),
+        repeated=doubled[:10],
+        repeated_count=len(doubled),
+    )
+
+
+def said_last(seen: Look, attempt: AttemptRow, *, width: int) -> str:
+    """The last line that an attempt printed, on stderr rather than stdout; empty when it was silent."""
+    ref = output_of(seen, attempt)
+    if ref is None or seen.folder is None:
+        return ""
+    for stream, size in ((2, ref.err), (1, ref.out)):
+        if size:
+            try:
+                line = last_line(tail(seen.folder, ref, stream, TAIL), width=width)
+            except StoreError:
+                line = "(its output is gone)"
+            if line:
+                return line
+    return ""
+
+
+def output_of(seen: Look, attempt: AttemptRow) -> OutputRef | None:
+    """Where an attempt's output is kept, so far if it has not ended; None when it has none."""
+    if attempt.file is None:
+        return log_ref(seen.folder, attempt.job, attempt.n) if attempt.open and seen.folder else None
+    return OutputRef(attempt.file, attempt.offset or 0, attempt.out or 0, attempt.err or 0, attempt.indexed)
+
+
+def report_text(reader: Reader, number: int, *, signal: int | None, colour: bool) -> tuple[str, int]:
+    """The final report of a run, for stderr, and the run's exit code."""
+    from hostler.clock import SystemClock
+
+    seen = look(reader, str(number))
+    width = columns_of(2)
+    result = summary(seen, now=SystemClock().now(), signal=signal)
+    code = seen.row.exit_code if seen.row.exit_code is not None else exit_code(seen.counts, signal=signal)
+    return drawn(result, findings(seen, width=width), width=width, colour=colour), code
+
+
+def colour_of(fd: int, choice: str) -> bool:
+    """Whether to use colours on `fd`, `choice` being auto, always or never."""
+    return wanted(choice, terminal=is_terminal(fd), environ=os.environ)
+
+
+def is_terminal(fd: int) -> bool:
+    """Whether a terminal is at the end of `fd`; a closed descriptor is none."""
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def columns_of(fd: int) -> int:
+    """How many columns a line on `fd` may have."""
+    try:
+        return max(20, os.get_terminal_size(fd).columns)
+    except OSError:
+        return WIDTH
+
+
+def _template(wanted: BatchSpec) -> Template | None:
+    """The command of a run's jobs; None when a later version wrote it in a form that this one can't read."""
+    try:
+        return Template.from_json(wanted.template)
+    except UsageError:
+        return None
+
+
+def _typed(words: tuple[bytes, ...]) -> bytes:
+    """An argv as it would be typed in a shell."""
+    return b" ".join(
+        shlex.quote(word.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        for word in words
+    )

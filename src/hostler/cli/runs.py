@@ -1,0 +1,77 @@
+"""`hostler runs`: the runs of this account, newest first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hostler.cli.options import colour_option, whole
+
+if TYPE_CHECKING:
+    from hostler.model.runs import RunRow
+
+
+@click.command(epilog="\b\nExamples:\n  hostler runs\n  hostler runs -n 100 --json")
+@click.option("-n", "--limit", metavar="N", default="20", help="How many runs (20).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list; times are seconds since the epoch.")
+@colour_option
+def command(limit: str, as_json: bool, color: str) -> None:
+    """List the runs, newest first."""
+    count = whole(limit, "--limit", most=1_000_000)
+    from hostler.cli import looking
+    from hostler.stores.reads.runs import has_owner, runs
+
+    with looking.opened() as reader:
+        rows = [(row, has_owner(reader, row.number)) for row in runs(reader, limit=count)] if reader else []
+        if as_json:
+            click.echo(json.dumps([facts(row, alive=alive) for row, alive in rows], indent=2))
+        elif not rows:
+            click.echo("hostler: there are no runs yet (hostler batch makes one)", err=True)
+        else:
+            click.echo(listing(rows, colour=looking.colour_of(1, color)), nl=False)
+
+
+def facts(row: RunRow, *, alive: bool) -> dict[str, Any]:
+    """What scripts are told of one run."""
+    return {
+        "number": row.number,
+        "uid": row.uid,
+        "kind": row.kind,
+        "state": row.state,
+        "alive": alive,
+        "owner": row.owner if alive else None,
+        "created": row.created,
+        "started": row.started,
+        "finished": row.finished,
+        "exit_code": row.exit_code,
+        "command": row.command,
+        "jobs": sum(row.counts.values()),
+        "counts": row.counts,
+    }
+
+
+def listing(rows: list[tuple[RunRow, bool]], *, colour: bool) -> str:
+    """The runs as people read them."""
+    from hostler.cli.looking import by_state, columns_of, state_word
+    from hostler.engine.summary import count_words
+    from hostler.views.tables import Column, table
+    from hostler.views.text import one_line
+    from hostler.views.words import when
+
+    heads = [Column("run", right=True), Column("state"), Column("started"), Column("exit", right=True)]
+    heads += [Column("jobs", right=True), Column("came to", widest=44), Column("command", widest=None)]
+    lines = [
+        (
+            str(row.number),
+            state_word(row, alive=alive),
+            when(row.started or row.created),
+            "" if row.exit_code is None else str(row.exit_code),
+            str(sum(row.counts.values())),
+            count_words(by_state(row.counts)),
+            one_line(row.command.encode("utf-8", "surrogateescape"), width=200),
+        )
+        for row, alive in rows
+    ]
+    return table(heads, lines, width=columns_of(1), colour=colour)

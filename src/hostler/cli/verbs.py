@@ -1,0 +1,86 @@
+"""The verbs and the group that holds them: a verb's module is imported when the verb is used, not before.
+
+Its one line of help stands here, so that `hostler --help` costs no more than this file. Nothing heavy may be imported
+from here, ever: every command's start stands on it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+import hostler
+
+#: Verb: what it does, in the order of the help. Each is `command` of hostler.cli.<verb>.
+VERBS = {
+    "batch": "Spread shell jobs over hosts, each done once.",
+    "runs": "List the runs, newest first.",
+    "status": "Show how a run stands: jobs, hosts, what is open.",
+    "log": "Show a run's attempts, or all about one job.",
+    "sandbox": "Begin, list and end real SSH hosts on this machine.",
+    "reap": "End machines that nobody will come back for.",
+}
+
+#: Those that read what stands right of the first `--` or `:::`.
+TAKES_MORE = ("batch",)
+
+EXAMPLES = """\b
+Examples:
+  seq 10 | hostler batch --hosts 'user@host1,user@host2' -- echo hello
+  hostler log last 3
+"""
+
+
+class Verbs(click.Group):
+    """The group of all verbs, none of which is imported until it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of the help."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb; None when there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"hostler.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or name the nearest one."""
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, VERBS, n=1)
+            ctx.fail(f"there is no verb {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        if name in VERBS and name not in TAKES_MORE and ctx.obj is not None:
+            given = "--" if ctx.obj.command is not None else ":::" if ctx.obj.sources else ""
+            if given:
+                ctx.fail(f"{name} takes nothing behind {given!r}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of verbs, from the lines above."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    cls=Verbs,
+    name="hostler",
+    epilog=EXAMPLES,
+    subcommand_metavar="VERB [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(hostler.__version__, prog_name="hostler", message="%(prog)s %(version)s")
+@click.option(
+    "--debug", is_flag=True, help="Show where an error came from. Also HOSTLER_DEBUG=1; any verb takes it."
+)
+def group(debug: bool) -> None:
+    """Put a fleet of SSH hosts to work.
+
+    Every verb has --help with examples.
+    """
