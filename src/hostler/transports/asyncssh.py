@@ -83,8 +83,8 @@ class AsyncsshTransport:
                 hand = await self._identities.hand(way)
                 try:
                     conn = await self._log_in(way, judge, hand, tunnel, deadline)
-                except asyncssh.HostKeyNotVerifiable:
-                    if not judge.certificates or "revoked" in (judge.why or ""):
+                except asyncssh.HostKeyNotVerifiable as error:
+                    if not judge.certificates or "revoked" in f"{error} {judge.why}":
                         raise
                     # As OpenSSH does: a certificate that doesn't hold leaves the plain key to be judged.
                     judge = self._keys.judge(host, way, strict=strict)
@@ -117,7 +117,7 @@ class AsyncsshTransport:
             "config": None,
             "known_hosts": judge.trusted,
             "host_key_alias": way.alias,
-            "server_host_key_algs": judge.algorithms(),
+            "server_host_key_algs": judge.algorithms(way.host_key_algorithms),
             "client_keys": [*hand.pairs] or None,
             "agent_path": None,
             "encryption_algs": CIPHERS,
@@ -134,6 +134,7 @@ class AsyncsshTransport:
             "preferred_auth": "publickey",
             "connect_timeout": None,
             "login_timeout": deadline,
+            "utf8_decode_errors": "replace",
             **self._keepalive,
             **dict(way.more),
         }
@@ -203,7 +204,7 @@ class AsyncsshTransport:
                 else f"no key accepted for {user}@{host.address}"
             )
             return HostRefused(host.name, f"{why}: {account}; {hint}")
-        if isinstance(error, ValueError):
+        if isinstance(error, ValueError) and not isinstance(error, UnicodeDecodeError):
             return HostRefused(host.name, f"can't be asked for as configured: {error}")
         return unreachable(host.name, error, place=place, reached=judge is not None and judge.reached)
 

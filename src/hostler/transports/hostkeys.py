@@ -9,10 +9,15 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import asyncssh
-from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
+from asyncssh.public_key import (
+    get_default_certificate_algs,
+    get_default_public_key_algs,
+    get_public_key_algs,
+)
 
 from hostler.errors import HostKeyMismatch, HostRefused
 from hostler.model.hosts import Host
@@ -107,18 +112,30 @@ class Judge(asyncssh.SSHClient):
         """The host has proved its key; the login begins."""
         self.proved = True
 
-    def algorithms(self) -> list[str]:
-        """What we offer to check, keys on record first, so that a host with several keys shows one that we know."""
+    def algorithms(self, asked: str | None = None) -> list[str]:
+        """What we offer to check, keys on record first, so that a host with several keys shows one that we know.
+
+        `asked` is the user's HostKeyAlgorithms: a list, or one that adds (+), removes (-) or puts first (^).
+        """
         plain = [algorithm.decode() for algorithm in get_default_public_key_algs()]
         kinds = {kind_of(self._pinned)} if self._pinned else self._known.kinds()
         wanted = {name for kind in kinds for name in SIGNATURES.get(kind, (kind,))}
         if self._pinned:
             return [name for name in plain if name in wanted] or plain
-        first = [name for name in plain if name in wanted]
-        certs = (
-            [algorithm.decode() for algorithm in get_default_certificate_algs()] if self.certificates else []
-        )
-        return certs + first + [name for name in plain if name not in wanted]
+        certs = [name.decode() for name in get_default_certificate_algs()] if self.certificates else []
+        usual = certs + sorted(plain, key=lambda name: name not in wanted)
+        if not asked:
+            return usual
+        sign, names = (asked[0], asked[1:]) if asked[0] in "+-^" else ("", asked)
+        every = certs + [name.decode() for name in get_public_key_algs()]
+        hits = [name for one in names.split(",") for name in every if fnmatchcase(name, one)]
+        chosen = {
+            "": hits,
+            "+": usual + hits,
+            "^": hits + usual,
+            "-": [name for name in usual if name not in hits],
+        }[sign]
+        return list(dict.fromkeys(chosen)) or usual
 
     def trusted(self, *_: object) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[asyncssh.SSHKey]]:
         """What AsyncSSH may take for granted: nothing but what is revoked. Everything else, it asks us."""

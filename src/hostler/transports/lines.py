@@ -20,6 +20,7 @@ from hostler.transports.sessions import PACKET, WINDOW, Collected, Duplex, Sessi
 
 S = TypeVar("S", bound=Session)
 T = TypeVar("T")
+NO_SFTP = "no SFTP there (its sshd_config needs a Subsystem sftp)"
 GOODBYE = 5.0  # seconds that a closing line may take
 
 
@@ -108,7 +109,12 @@ class AsyncsshConnection:
         opened = self._conn.create_session(
             factory, command or ":", encoding=None, request_pty=False, window=WINDOW, max_pktsize=PACKET
         )
-        await self._all_the_way(opened, lambda pair: pair[0].abort())
+        try:
+            await self._all_the_way(opened, lambda pair: pair[0].abort())
+        except asyncssh.ChannelOpenError as error:
+            raise self._refused(error, "it runs no commands for this account") from error
+        except (OSError, asyncssh.Error) as error:
+            raise LineLost(self.host.name, broken(error)) from error
         return made[0]
 
     async def _all_the_way(self, opening: Awaitable[T], undo: Callable[[T], object]) -> T:
@@ -122,16 +128,12 @@ class AsyncsshConnection:
         except asyncio.CancelledError:
             task.add_done_callback(lambda done: done.cancelled() or done.exception() or undo(done.result()))
             raise
-        except asyncssh.ChannelOpenError as error:
-            raise self._refused(error) from error
-        except (OSError, asyncssh.Error) as error:
-            raise LineLost(self.host.name, broken(error)) from error
 
-    def _refused(self, error: asyncssh.ChannelOpenError) -> HostError:
+    def _refused(self, error: asyncssh.ChannelOpenError, request: str) -> HostError:
         if self._conn.is_closed() or "connection closed" in error.reason:
             return LineLost(self.host.name, "the line was closed")
         if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
-            return HostRefused(self.host.name, "the host will not run commands for this account")
+            return HostRefused(self.host.name, request)
         return Unreachable(
             self.host.name,
             f"the host's sshd allows no more sessions on this line ({error.reason or 'MaxSessions'})",
@@ -153,14 +155,15 @@ class AsyncsshConnection:
                 return await use(sftp)
         except TimeoutError as error:
             raise Unreachable(name, f"no answer about {path} within {deadline:g}s") from error
+        except asyncssh.ChannelOpenError as error:
+            raise self._refused(error, NO_SFTP) from error
         except asyncssh.SFTPNoSuchFile as error:
             raise FileNotFoundError(2, f"no such file on {name}", path) from error
         except asyncssh.SFTPError as error:
-            if isinstance(error, asyncssh.SFTPConnectionLost | asyncssh.SFTPNoConnection):
-                if not self.alive:
-                    raise LineLost(name, "the line was closed") from error
-                raise HostRefused(name, "no SFTP there: its sshd has no Subsystem sftp") from error
-            raise HostRefused(name, f"{path}: {error.reason}") from error
+            await asyncio.sleep(0)  # where the line broke, it is closed by now
+            if not self.alive:
+                raise LineLost(name, "the line broke") from error
+            raise HostRefused(name, NO_SFTP if sftp is None else f"{path}: {error.reason}") from error
         except (OSError, asyncssh.Error) as error:
             raise LineLost(name, broken(error)) from error
         finally:

@@ -41,6 +41,8 @@ def unreachable(host: str, error: BaseException, *, place: str, reached: bool) -
             return HostRefused(host, f"name not known: {name}")
         return Unreachable(host, f"the name {name} could not be looked up now ({error.strerror})")
     if isinstance(error, asyncssh.ChannelOpenError):  # of a jump host
+        if "connection closed" in error.reason:
+            return Unreachable(host, "the line to its jump host broke")
         return Unreachable(host, f"the jump host could not reach {place}: {error.reason}")
     if isinstance(error, asyncssh.KeyExchangeFailed):
         return HostRefused(host, f"no algorithm in common with {place}: {_first(error.reason)}")

@@ -16,12 +16,13 @@ from hostler.errors import HostRefused
 from hostler.model.hosts import Host
 
 # Passed on to AsyncSSH under these names when the configuration has them.
-PASSED = {
+ALGORITHMS = {
     "Ciphers": "encryption_algs",
     "KexAlgorithms": "kex_algs",
     "MACs": "mac_algs",
-    "HostKeyAlgorithms": "server_host_key_algs",
     "CASignatureAlgorithms": "signature_algs",
+}
+PASSED = {
     "AddressFamily": "family",
     "TCPKeepAlive": "tcp_keepalive",
     "SetEnv": "env",
@@ -54,6 +55,7 @@ class Way:
     agent: str | None = None
     jump: str | None = None
     proxy: str | None = None
+    host_key_algorithms: str | None = None
     known_hosts: tuple[Path, ...] = ()
     more: tuple[tuple[str, object], ...] = ()
 
@@ -115,7 +117,8 @@ def settle(host: Host, config: Sequence[Path], env: Mapping[str, str]) -> Way:
         known_hosts=_known_hosts(
             said.texts("UserKnownHostsFile"), said.texts("GlobalKnownHostsFile"), tokens
         ),
-        more=tuple((ours, said.value(word)) for word, ours in PASSED.items() if said.has(word)),
+        host_key_algorithms=said.text("HostKeyAlgorithms"),
+        more=said.more(),
     )
 
 
@@ -144,10 +147,25 @@ class _Said:
                 options = read(True)
         except (ValueError, OSError) as error:
             raise HostRefused(host.name, f"your SSH configuration can't be used: {error}") from error
-        self._config = options.config
+        self._host, self._options, self._config = host, options, options.config
 
     def has(self, word: str) -> bool:
         return self.value(word) is not None
+
+    def more(self) -> tuple[tuple[str, object], ...]:
+        """What AsyncSSH takes as it is. Algorithms as it has understood them: named outright, an unknown one is an
+        error to it, where in a file it is passed over.
+        """
+        found = [(ours, self.value(word)) for word, ours in PASSED.items() if self.has(word)]
+        for word, ours in ALGORITHMS.items():
+            if self.has(word):
+                names = [name.decode() for name in getattr(self._options, ours)]
+                if not names:
+                    raise HostRefused(
+                        self._host.name, f"your SSH configuration can't be used: {word} names none we have"
+                    )
+                found.append((ours, names))
+        return tuple(found)
 
     def value(self, word: str) -> object:
         return self._config.get(word)
