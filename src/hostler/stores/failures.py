@@ -35,9 +35,9 @@ def from_sqlite(error: sqlite3.Error, *, place: str) -> StoreError:
             f"{place}: damaged, or not a hostler store ({error}); move it and its -wal file away to begin anew, "
             "or set HOSTLER_STATE_DIR to another folder"
         )
-    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH", "SQLITE_IOERR")):
         return StoreError(
-            f"{place}: can't be opened for writing ({error}); see who owns it, "
+            f"{place}: can't be used ({error}); see what it is, who owns it and how its disk does, "
             "or set HOSTLER_STATE_DIR to a folder of yours"
         )
     return StoreError(f"{place}: {error}" + (f" [{code}]" if code else ""))

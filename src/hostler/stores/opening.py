@@ -67,8 +67,7 @@ def _connect_writer(file: Path) -> sqlite3.Connection:
     db = sqlite3.connect(file, timeout=_WAIT, isolation_level=None, check_same_thread=False)
     try:
         found = _version(db, file)
-        if found == 0:
-            db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA journal_mode = WAL")
         if unclean and _size(file) <= _CHECKED_UP_TO:
             _check(db, file)
         db.execute("PRAGMA synchronous = FULL")

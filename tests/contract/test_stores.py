@@ -1,0 +1,31 @@
+"""Every store passes the same suite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hostler.stores.sqlite import SqliteStore, open_store
+from tests.contract.store_suite import StoreContract
+
+
+class TestInMemory(StoreContract):
+    """The store that is gone with its process."""
+
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[SqliteStore]:
+        store = open_store(None)
+        yield store
+        await store.close()
+
+
+class TestSqliteFile(StoreContract):
+    """The store in a state folder."""
+
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+        store = open_store(tmp_path)
+        yield store
+        await store.close()
