@@ -13,30 +13,24 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 
+from hostler.engine import dealing, lines
 from hostler.engine.facts import (
     Ack,
-    AwaitLease,
     Connect,
     Effect,
-    End,
     Fact,
     Finish,
-    Follow,
     Heard,
     HostDown,
     HostUp,
     JobsLoaded,
     LeaseOver,
-    NeedJobs,
     Release,
-    Rest,
     Rested,
-    Send,
     StopWanted,
-    TakeBack,
     WorkerReleased,
-)  # fmt: skip
-from hostler.engine.hands import DELAYS, OPEN_LIMIT, STRIKES, Hand, Line, Try
+)
+from hostler.engine.hands import DELAYS, Hand, Line, Try
 from hostler.model.events import (
     AttemptDispatched,
     AttemptEnded,
@@ -44,22 +38,16 @@ from hostler.model.events import (
     AttemptSuperseded,
     Event,
     HostConnected,
-    HostLost,
     HostReleased,
-    HostStruck,
     JobsAccepted,
     JobsRequeued,
     RunStarted,
     StopRequested,
-)  # fmt: skip
+)
 from hostler.model.jobs import STATE_AFTER, Ending, JobState, OutputRef, Queued
-from hostler.model.reports import Began, Lost, Refused, Renewed, Report, Result, Revoked, Standing
+from hostler.model.reports import Began, Lost, Refused, Renewed, Report, Result, Revoked
 from hostler.model.runs import BatchRows, BatchSpec
 
-#: Seconds beyond the lease before an attempt on a silent host is given up: clocks differ, lines are slow.
-MARGIN = 10.0
-#: Seconds after the first worker has come in which few jobs are kept for those that are still coming.
-WELCOME = 1.0
 #: Hosts that a job may lose before it is given up: it may be what kills them.
 LOSSES = 3
 BLAMES_JOB = (Ending.EXIT, Ending.SIGNAL, Ending.TIMEOUT, Ending.OUTPUT_LIMIT)
@@ -80,12 +68,12 @@ class Batch:
         self.losses: Counter[int] = Counter()
         self.given_up: dict[tuple[int, int], tuple[int, int]] = {}
         self.finished = False
-        self._first_up = 0.0
-        self._effects: list[Effect] = []
+        self.first_up = 0.0
+        self.effects: list[Effect] = []
         self._events: list[Event] = []
         self._acks: dict[int, list[int]] = {}
-        self._at = 0.0
-        self._pick: Queued | None = None
+        self.at = 0.0
+        self.pick: Queued | None = None
         self._found: tuple[Hand, int] | None = None
 
     @classmethod
@@ -126,15 +114,16 @@ class Batch:
 
     def step(self, facts: Iterable[Fact], *, at: float) -> tuple[list[Event], list[Effect]]:
         """Take in facts; the events to commit, then the effects to perform once they are."""
-        self._at, self._events, self._effects, self._acks = at, [], [], {}
+        self.at, self._events, self.effects, self._acks = at, [], [], {}
         for fact in facts:
             self._judge(fact)
         if not self.finished:
             self._decide()
-        self._effects += [Ack(worker, tuple(serials)) for worker, serials in self._acks.items()]
-        return self._events, self._effects
+        self.effects += [Ack(worker, tuple(serials)) for worker, serials in self._acks.items()]
+        return self._events, self.effects
 
-    def _happen(self, event: Event) -> None:
+    def happen(self, event: Event) -> None:
+        """Fold an event in and have it committed with this turn."""
         self.apply(event)
         self._events.append(event)
 
@@ -170,7 +159,7 @@ class Batch:
 
     def _taken(self, job: int) -> Queued:
         """The job that is being dispatched; a replay of old events knows its number only."""
-        return self._pick if self._pick is not None and self._pick.job == job else Queued(job, ())
+        return self.pick if self.pick is not None and self.pick.job == job else Queued(job, ())
 
     def _whose(self, job: int, n: int) -> tuple[Hand, int]:
         """Who holds an attempt. Live, the judge has just looked it up; a replay has to search."""
@@ -191,9 +180,9 @@ class Batch:
         if isinstance(fact, Heard):
             self._heard(self.hands[fact.worker], fact.report, fact.output)
         elif isinstance(fact, HostUp):
-            self._up(self.hands[fact.worker], fact)
+            lines.up(self, self.hands[fact.worker], fact)
         elif isinstance(fact, HostDown):
-            self._down(self.hands[fact.worker], fact)
+            lines.down(self, self.hands[fact.worker], fact)
         elif isinstance(fact, JobsLoaded):
             self._loaded(fact)
         elif isinstance(fact, Rested):
@@ -205,19 +194,19 @@ class Batch:
             hand = self.hands[fact.worker]
             if hand.line is not Line.UP and hand.went == fact.since:
                 for held in list(hand.open.values()):
-                    self._lost(hand, held, "its host was silent for longer than the lease")
+                    self.lost(hand, held, "its host was silent for longer than the lease")
         elif isinstance(fact, StopWanted):
             if not self.stopping:
-                self._happen(StopRequested(at=self._at, why=fact.why))
+                self.happen(StopRequested(at=self.at, why=fact.why))
                 for hand in self.hands.values():
-                    self._end_all(hand)
+                    lines.end_all(self, hand)
         elif isinstance(fact, WorkerReleased):
             self.hands[fact.worker].line = Line.RELEASED
-            self._happen(HostReleased(at=self._at, worker=fact.worker))
+            self.happen(HostReleased(at=self.at, worker=fact.worker))
 
     def _heard(self, hand: Hand, report: Report, output: OutputRef | None) -> None:
         if isinstance(report, Renewed):
-            hand.renewed = self._at
+            hand.renewed = self.at
             hand.rtt = report.rtt if not hand.rtt else min(hand.rtt * 1.1, report.rtt)
             return
         serial = getattr(report, "serial", 0)
@@ -233,15 +222,15 @@ class Batch:
             held.taken_back = False  # this is also the answer when it was too late to take it back
             if not held.started:
                 self._found = (hand, serial)
-                self._happen(AttemptStarted(at=self._at - report.ago, job=held.queued.job, n=held.n))
+                self.happen(AttemptStarted(at=self.at - report.ago, job=held.queued.job, n=held.n))
         elif isinstance(report, Revoked):
             self._give_back(hand, held, "")
         elif isinstance(report, Refused):
             self._give_back(hand, held, report.why)
-            self._refused(hand, report.why)
+            lines.refused(self, hand, report.why)
         elif isinstance(report, Lost):
             self._acks.setdefault(hand.id, []).append(serial)
-            self._lost(hand, held, report.why)
+            self.lost(hand, held, report.why)
 
     def _result(self, hand: Hand, held: Try, report: Result, output: OutputRef | None) -> None:
         queued, ending = held.queued, report.ending
@@ -254,7 +243,7 @@ class Batch:
             elapsed=report.elapsed, output=output, detail=report.detail,
         )  # fmt: skip
         if ending not in (Ending.INTERRUPTED, Ending.CANCELLED):
-            hand.finished(report.elapsed, self._at)
+            hand.finished(report.elapsed, self.at)
         if then is JobState.QUEUED:
             self._requeue(Queued(queued.job, queued.args, tries, held.n, hand.id), last=True)
 
@@ -264,9 +253,10 @@ class Batch:
         job_n = self.given_up.pop((hand.id, report.serial), None)
         if job_n is not None and isinstance(report, Result):
             job, n = job_n
-            self._happen(AttemptSuperseded(at=self._at, job=job, n=n, ending=report.ending, code=report.code))
+            self.happen(AttemptSuperseded(at=self.at, job=job, n=n, ending=report.ending, code=report.code))
 
-    def _lost(self, hand: Hand, held: Try, why: str) -> None:
+    def lost(self, hand: Hand, held: Try, why: str) -> None:
+        """Give an attempt up whose end nobody can tell; its job waits again, but not for ever."""
         queued = held.queued
         self.losses[queued.job] += 1
         self.given_up[hand.id, held.serial] = (queued.job, held.n)
@@ -286,9 +276,9 @@ class Batch:
         signal: int | None = None, elapsed: float | None = None, output: OutputRef | None = None, detail: str = "",
     ) -> None:  # fmt: skip
         self._found = (hand, held.serial)
-        self._happen(
+        self.happen(
             AttemptEnded(
-                at=self._at,
+                at=self.at,
                 job=held.queued.job,
                 n=held.n,
                 ending=ending,
@@ -318,76 +308,8 @@ class Batch:
             here = {queued.job for queued in self.window}
             self.window.extend(queued for queued in fact.jobs if queued.job not in here)
         elif self.counts[JobState.QUEUED] > len(self.window):
-            self.cursor = (
-                0,
-                0,
-            )  # some wait behind the cursor: look from the beginning, what is here is not doubled
-
-    # -- hosts --------------------------------------------------------------------------------------------------
-
-    def _up(self, hand: Hand, fact: HostUp) -> None:
-        hello = fact.hello
-        gone = hand.spool is not None and hand.spool != hello.spool
-        self._happen(HostConnected(at=self._at, worker=hand.id, spool=hello.spool, boot=hello.boot))
-        hand.line, hand.slots, hand.why = Line.UP, self.spec.slots or hello.slots, ""
-        hand.renewed = hand.came = self._at
-        hand.went = 0.0
-        again, follow = [], []
-        for serial in sorted(hand.open):
-            held = hand.open[serial]
-            standing = Standing.LOST if gone else hello.standings.get(serial, Standing.UNKNOWN)
-            if standing is Standing.UNKNOWN:
-                again.append((serial, held.queued.job, held.n, held.queued.args))
-            elif standing is Standing.LOST:
-                self._lost(hand, held, "its host has forgotten it" if gone else "its runner died under it")
-            else:
-                follow.append((serial, held.queued.job, held.n))
-        if again and not self.stopping:
-            self._effects.append(Send(hand.id, tuple(again)))
-        self._effects.append(Follow(hand.id, tuple(follow)))
-        if self.stopping:
-            self._end_all(hand)
-
-    def _down(self, hand: Hand, fact: HostDown) -> None:
-        if hand.line in (Line.RELEASED, Line.LOST):
-            return
-        if hand.line is Line.LEAVING:
-            hand.line = Line.RELEASED
-            return
-        steady = hand.line is Line.UP and self._at - hand.came > 5.0
-        hand.failures = 0 if steady else hand.failures + 1
-        hand.line, hand.why = Line.DOWN, fact.why
-        if hand.open and not hand.went and not self.stopping:
-            hand.went = self._at
-            seconds = max(0.0, self.spec.lease + MARGIN - (self._at - (hand.renewed or self._at)))
-            self._effects.append(AwaitLease(hand.id, seconds, hand.went))
-        if fact.fatal or (self.stopping and hand.failures):
-            hand.line = Line.LOST
-            self._happen(HostLost(at=self._at, worker=hand.id, why=fact.why))
-        elif hand.failures >= STRIKES:
-            self._happen(HostStruck(at=self._at, worker=hand.id, why=fact.why))
-            hand.line = Line.RESTING
-            self._effects.append(Rest(hand.id, DELAYS[-1]))
-
-    def _refused(self, hand: Hand, why: str) -> None:
-        """A host that can't start jobs rests; one that goes on so is let go, since no waiting helps it."""
-        if hand.resting or hand.line is not Line.UP:
-            return
-        hand.refusals += 1
-        hand.why = why
-        self._happen(HostStruck(at=self._at, worker=hand.id, why=why))
-        if hand.refusals < STRIKES:
-            hand.resting = True
-            self._effects.append(Rest(hand.id, DELAYS[hand.refusals + 1]))
-        else:
-            self._happen(HostLost(at=self._at, worker=hand.id, why=why))
-            hand.line = Line.LEAVING
-            self._effects.append(Release(hand.id))
-
-    def _end_all(self, hand: Hand) -> None:
-        if hand.line is Line.UP and hand.open:
-            serials = tuple(sorted(hand.open))
-            self._effects += [TakeBack(hand.id, serials), End(hand.id, serials)]
+            # Some wait behind the cursor: look from the beginning; what is here is not doubled.
+            self.cursor = (0, 0)
 
     # -- what to set in motion ------------------------------------------------------------------------------------
 
@@ -396,14 +318,14 @@ class Batch:
             if hand.line is Line.DOWN and (hand.open or not self._nothing_left()):
                 hand.line = Line.CONNECTING
                 delay = DELAYS[min(hand.failures, len(DELAYS) - 1)]
-                self._effects.append(Connect(hand.id, tuple(sorted(hand.open)), delay))
+                self.effects.append(Connect(hand.id, tuple(sorted(hand.open)), delay))
         if self._over():
             self._leave()
             return
         if not self.stopping:
-            self._deal()
-            self._want()
-            self._level()
+            dealing.deal(self)
+            dealing.want(self)
+            dealing.level(self)
 
     def _nothing_left(self) -> bool:
         return self.stopping or not (self.counts[JobState.QUEUED] or self.counts[JobState.OPEN])
@@ -423,89 +345,7 @@ class Batch:
         for hand in self.hands.values():
             if hand.line is Line.UP:
                 hand.line = Line.LEAVING
-                self._effects.append(Release(hand.id))
+                self.effects.append(Release(hand.id))
         if not any(hand.line is Line.LEAVING for hand in self.hands.values()):
             self.finished = True
-            self._effects.append(Finish(bool(self.counts[JobState.QUEUED]) and not self.stopping))
-
-    def _deal(self) -> None:
-        """Hand out waiting jobs: free slots everywhere first, in equal parts, then ahead of need."""
-        up = [hand for hand in self.hands.values() if hand.line is Line.UP and not hand.resting]
-        if not up or not self.window:
-            return
-        share, queued = OPEN_LIMIT // len(up), self.counts[JobState.QUEUED]
-        coming = self._coming(up)
-        each = -(-(queued + sum(len(hand.open) for hand in up)) // (len(up) + coming))
-        sends: dict[int, list[tuple[int, int, int, tuple[bytes, ...]]]] = {}
-        if len(up) > 1:
-            up.sort(key=lambda hand: len(hand.open) / hand.slots)
-        passes = [(False, each), (False, OPEN_LIMIT), (True, max(each, -(-queued // len(up))))]
-        if coming and queued <= (len(up) + coming) * max(hand.slots for hand in up):
-            passes = passes[:1]  # there is not enough for all: keep their parts for those that are coming
-        for ahead, most in passes:
-            for hand in up:
-                if not self.window:
-                    break
-                limit = hand.window(share) if ahead else hand.slots
-                want = min(limit, most) - len(hand.open)
-                if want > 0:
-                    sends.setdefault(hand.id, []).extend(self._give(hand, want, alone=len(up) == 1))
-        self._effects += [Send(worker, tuple(some)) for worker, some in sends.items() if some]
-
-    def _coming(self, up: list[Hand]) -> int:
-        """How many workers are just being reached for the first time: for a moment, jobs are kept for them."""
-        coming = [
-            h for h in self.hands.values() if h.line is Line.CONNECTING and not h.failures and not h.came
-        ]
-        if not coming:
-            return 0
-        if not self._first_up:
-            self._first_up = self._at
-            self._effects.append(Rest(up[0].id, WELCOME))
-        return len(coming) if self._at - self._first_up < WELCOME else 0
-
-    def _give(self, hand: Hand, want: int, *, alone: bool) -> list[tuple[int, int, int, tuple[bytes, ...]]]:
-        """Dispatch up to `want` jobs to one worker, preferring jobs that have not failed on it."""
-        window, at = self.window, self._at
-        given: list[tuple[int, int, int, tuple[bytes, ...]]] = []
-        aside: list[Queued] = []
-        while window and len(given) < want:
-            queued = window.popleft()
-            if queued.avoid == hand.id and not alone and len(aside) < 64:
-                aside.append(queued)
-                continue
-            serial, n = hand.serial + 1, queued.attempts + 1
-            self._pick = queued
-            self._happen(AttemptDispatched(at=at, job=queued.job, n=n, worker=hand.id, serial=serial))
-            given.append((serial, queued.job, n, queued.args))
-        window.extendleft(reversed(aside))
-        return given
-
-    def _want(self) -> None:
-        """Ask for more waiting jobs before the window runs dry."""
-        if self.loading or self.counts[JobState.QUEUED] <= len(self.window):
-            return
-        capacity = sum(hand.window(OPEN_LIMIT) for hand in self.hands.values() if hand.line is Line.UP)
-        if len(self.window) <= max(capacity, 256):
-            self.loading = True
-            self._effects.append(NeedJobs(self.cursor, min(max(4 * capacity, 1024), OPEN_LIMIT)))
-
-    def _level(self) -> None:
-        """Take back what waits on a busy worker while another has nothing to do."""
-        if self.counts[JobState.QUEUED]:
-            return
-        up = [hand for hand in self.hands.values() if hand.line is Line.UP and not hand.resting]
-        free = sum(max(0, hand.slots - len(hand.open)) for hand in up)
-        if not free:
-            return
-        if any(held.taken_back for hand in up for held in hand.open.values()):
-            return
-        victim = max(up, key=Hand.backlog)
-        if victim.backlog() < max(0.1, 2 * victim.rtt):
-            return
-        surplus = victim.surplus()
-        serials = surplus[: max(1, min(free, len(surplus) // 2 or 1))] if surplus else []
-        for serial in serials:
-            victim.open[serial].taken_back = True
-        if serials:
-            self._effects.append(TakeBack(victim.id, tuple(serials)))
+            self.effects.append(Finish(bool(self.counts[JobState.QUEUED]) and not self.stopping))

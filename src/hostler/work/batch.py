@@ -38,7 +38,7 @@ from hostler.engine.facts import (
     StopWanted,
     TakeBack,
     WorkerReleased,
-)  # fmt: skip
+)
 from hostler.engine.hands import Try
 from hostler.errors import HostError, HostRefused, RunnerFailed, StoreFull
 from hostler.fleet import Fleet

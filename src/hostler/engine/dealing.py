@@ -1,0 +1,107 @@
+"""Which waiting job goes to which worker, and when it is taken back.
+
+Free slots come first, then work ahead of need; what waits on a busy worker is given back to an idle one, but only once
+its host has confirmed that it never started it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hostler.engine.facts import NeedJobs, Rest, Send, TakeBack
+from hostler.engine.hands import OPEN_LIMIT, Hand, Line
+from hostler.model.events import AttemptDispatched
+from hostler.model.jobs import JobState, Queued
+
+if TYPE_CHECKING:
+    from hostler.engine.batch import Batch
+
+#: Seconds after the first worker has come in which few jobs are kept for those that are still coming.
+WELCOME = 1.0
+#: A start as it is sent: serial, job, n, arguments.
+Sent = tuple[int, int, int, tuple[bytes, ...]]
+
+
+def deal(batch: Batch) -> None:
+    """Hand out waiting jobs: free slots everywhere first, in equal parts, then ahead of need."""
+    up = [hand for hand in batch.hands.values() if hand.line is Line.UP and not hand.resting]
+    if not up or not batch.window:
+        return
+    share, queued = OPEN_LIMIT // len(up), batch.counts[JobState.QUEUED]
+    awaited = expected(batch, up)
+    each = -(-(queued + sum(len(hand.open) for hand in up)) // (len(up) + awaited))
+    sends: dict[int, list[Sent]] = {}
+    if len(up) > 1:
+        up.sort(key=lambda hand: len(hand.open) / hand.slots)
+    passes = [(False, each), (False, OPEN_LIMIT), (True, max(each, -(-queued // len(up))))]
+    if awaited and queued <= (len(up) + awaited) * max(hand.slots for hand in up):
+        passes = passes[:1]  # there is not enough for all: keep their parts for those that are coming
+    for ahead, most in passes:
+        for hand in up:
+            if not batch.window:
+                break
+            limit = hand.window(share) if ahead else hand.slots
+            want = min(limit, most) - len(hand.open)
+            if want > 0:
+                sends.setdefault(hand.id, []).extend(give(batch, hand, want, alone=len(up) == 1))
+    batch.effects += [Send(worker, tuple(some)) for worker, some in sends.items() if some]
+
+
+def expected(batch: Batch, up: list[Hand]) -> int:
+    """How many workers are just being reached for the first time: for a moment, jobs are kept for them."""
+    coming = [h for h in batch.hands.values() if h.line is Line.CONNECTING and not h.failures and not h.came]
+    if not coming:
+        return 0
+    if not batch.first_up:
+        batch.first_up = batch.at
+        batch.effects.append(Rest(up[0].id, WELCOME))
+    return len(coming) if batch.at - batch.first_up < WELCOME else 0
+
+
+def give(batch: Batch, hand: Hand, want: int, *, alone: bool) -> list[Sent]:
+    """Dispatch up to `want` jobs to one worker, preferring jobs that have not failed on it."""
+    window, at = batch.window, batch.at
+    given: list[Sent] = []
+    aside: list[Queued] = []
+    while window and len(given) < want:
+        queued = window.popleft()
+        if queued.avoid == hand.id and not alone and len(aside) < 64:
+            aside.append(queued)
+            continue
+        serial, n = hand.serial + 1, queued.attempts + 1
+        batch.pick = queued
+        batch.happen(AttemptDispatched(at=at, job=queued.job, n=n, worker=hand.id, serial=serial))
+        given.append((serial, queued.job, n, queued.args))
+    window.extendleft(reversed(aside))
+    return given
+
+
+def want(batch: Batch) -> None:
+    """Ask for more waiting jobs before the window runs dry."""
+    if batch.loading or batch.counts[JobState.QUEUED] <= len(batch.window):
+        return
+    capacity = sum(hand.window(OPEN_LIMIT) for hand in batch.hands.values() if hand.line is Line.UP)
+    if len(batch.window) <= max(capacity, 256):
+        batch.loading = True
+        batch.effects.append(NeedJobs(batch.cursor, min(max(4 * capacity, 1024), OPEN_LIMIT)))
+
+
+def level(batch: Batch) -> None:
+    """Take back what waits on a busy worker while another has nothing to do."""
+    if batch.counts[JobState.QUEUED]:
+        return
+    up = [hand for hand in batch.hands.values() if hand.line is Line.UP and not hand.resting]
+    free = sum(max(0, hand.slots - len(hand.open)) for hand in up)
+    if not free:
+        return
+    if any(held.taken_back for hand in up for held in hand.open.values()):
+        return
+    victim = max(up, key=Hand.backlog)
+    if victim.backlog() < max(0.1, 2 * victim.rtt):
+        return
+    surplus = victim.surplus()
+    serials = surplus[: max(1, min(free, len(surplus) // 2 or 1))] if surplus else []
+    for serial in serials:
+        victim.open[serial].taken_back = True
+    if serials:
+        batch.effects.append(TakeBack(victim.id, tuple(serials)))

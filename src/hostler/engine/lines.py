@@ -1,0 +1,87 @@
+"""Hosts that come, go, refuse and come back: what each means for the batch.
+
+A host's trouble is never its jobs' fault: it costs no job a retry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hostler.engine.facts import AwaitLease, End, Follow, HostDown, HostUp, Release, Rest, Send, TakeBack
+from hostler.engine.hands import DELAYS, STRIKES, Hand, Line
+from hostler.model.events import HostConnected, HostLost, HostStruck
+from hostler.model.reports import Standing
+
+if TYPE_CHECKING:
+    from hostler.engine.batch import Batch
+
+#: Seconds beyond the lease before an attempt on a silent host is given up: clocks differ, lines are slow.
+MARGIN = 10.0
+
+
+def up(batch: Batch, hand: Hand, fact: HostUp) -> None:
+    hello = fact.hello
+    gone = hand.spool is not None and hand.spool != hello.spool
+    batch.happen(HostConnected(at=batch.at, worker=hand.id, spool=hello.spool, boot=hello.boot))
+    hand.line, hand.slots, hand.why = Line.UP, hello.slots, ""
+    hand.renewed = hand.came = batch.at
+    hand.went = 0.0
+    again, follow = [], []
+    for serial in sorted(hand.open):
+        held = hand.open[serial]
+        standing = Standing.LOST if gone else hello.standings.get(serial, Standing.UNKNOWN)
+        if standing is Standing.UNKNOWN:
+            again.append((serial, held.queued.job, held.n, held.queued.args))
+        elif standing is Standing.LOST:
+            batch.lost(hand, held, "its host has forgotten it" if gone else "its runner died under it")
+        else:
+            follow.append((serial, held.queued.job, held.n))
+    if again and not batch.stopping:
+        batch.effects.append(Send(hand.id, tuple(again)))
+    batch.effects.append(Follow(hand.id, tuple(follow)))
+    if batch.stopping:
+        end_all(batch, hand)
+
+
+def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
+    if hand.line in (Line.RELEASED, Line.LOST):
+        return
+    if hand.line is Line.LEAVING:
+        hand.line = Line.RELEASED
+        return
+    steady = hand.line is Line.UP and batch.at - hand.came > 5.0
+    hand.failures = 0 if steady else hand.failures + 1
+    hand.line, hand.why = Line.DOWN, fact.why
+    if hand.open and not hand.went and not batch.stopping:
+        hand.went = batch.at
+        seconds = max(0.0, batch.spec.lease + MARGIN - (batch.at - (hand.renewed or batch.at)))
+        batch.effects.append(AwaitLease(hand.id, seconds, hand.went))
+    if fact.fatal or (batch.stopping and hand.failures):
+        hand.line = Line.LOST
+        batch.happen(HostLost(at=batch.at, worker=hand.id, why=fact.why))
+    elif hand.failures >= STRIKES:
+        batch.happen(HostStruck(at=batch.at, worker=hand.id, why=fact.why))
+        hand.line = Line.RESTING
+        batch.effects.append(Rest(hand.id, DELAYS[-1]))
+
+
+def refused(batch: Batch, hand: Hand, why: str) -> None:
+    """A host that can't start jobs rests; one that goes on so is let go, since no waiting helps it."""
+    if hand.resting or hand.line is not Line.UP:
+        return
+    hand.refusals += 1
+    hand.why = why
+    batch.happen(HostStruck(at=batch.at, worker=hand.id, why=why))
+    if hand.refusals < STRIKES:
+        hand.resting = True
+        batch.effects.append(Rest(hand.id, DELAYS[hand.refusals + 1]))
+    else:
+        batch.happen(HostLost(at=batch.at, worker=hand.id, why=why))
+        hand.line = Line.LEAVING
+        batch.effects.append(Release(hand.id))
+
+
+def end_all(batch: Batch, hand: Hand) -> None:
+    if hand.line is Line.UP and hand.open:
+        serials = tuple(sorted(hand.open))
+        batch.effects += [TakeBack(hand.id, serials), End(hand.id, serials)]
