@@ -20,8 +20,9 @@ from hostler.transports.hostkeys import HostKeys, Judge
 from hostler.transports.identities import Hand, Identities
 from hostler.transports.lines import AsyncsshConnection
 from hostler.transports.reasons import late, unreachable
-from hostler.transports.sshconfig import Way, files, settle
+from hostler.transports.sshconfig import Settings, Way, files
 from hostler.transports.strictness import Strictness
+from hostler.transports.survey import survey
 
 CIPHERS = "^aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
 JUMPS = 8  # hosts in a row on the way to one
@@ -46,9 +47,12 @@ class AsyncsshTransport:
         ssh_config: Sequence[Path] | None = None,
         say: Callable[[str], None],
     ) -> None:
-        self._strict, self._config = strict, files(ssh_config)
+        config = files(ssh_config)
+        looked = survey(config)
+        self._strict = strict
         self._keepalive = {"keepalive_interval": keepalive, "keepalive_count_max": keepalive_count}
-        self._strictness = Strictness(self._config, say=say)
+        self._settings = Settings(config, looked)
+        self._strictness = Strictness(config, looked, say=say)
         self._identities = Identities()
         self._keys = HostKeys(state / "known_hosts")
         self._ways: dict[Host, tuple[Way, bool]] = {}
@@ -151,10 +155,7 @@ class AsyncsshTransport:
     async def _way(self, host: Host) -> tuple[Way, bool]:
         held = self._ways.get(host)
         if held is None:
-            if self._config:
-                way = await asyncio.to_thread(settle, host, self._config, os.environ)
-            else:
-                way = settle(host, (), os.environ)
+            way = await self._settings.way(host, os.environ)
             strict = self._strict
             if strict is None:
                 strict = await self._strictness.of(host, way)
@@ -204,7 +205,7 @@ class AsyncsshTransport:
                 else f"no key accepted for {user}@{host.address}"
             )
             return HostRefused(host.name, f"{why}: {account}; {hint}")
-        if isinstance(error, ValueError) and not isinstance(error, UnicodeDecodeError):
+        if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
             return HostRefused(host.name, f"can't be asked for as configured: {error}")
         return unreachable(host.name, error, place=place, reached=judge is not None and judge.reached)
 

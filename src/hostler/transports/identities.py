@@ -31,14 +31,15 @@ class Hand:
     """The keys for one login, in the order in which they are shown, and what to say when none is accepted."""
 
     pairs: list[asyncssh.SSHKeyPair] = field(default_factory=list)
-    tried: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    tried: list[str | Path] = field(default_factory=list)
+    left_out: list[tuple[Path | None, str]] = field(default_factory=list)
     agent: asyncssh.SSHAgentClient | None = None
 
     def account(self) -> str:
         """What was tried and what was not, in one line."""
-        tried = f"tried {_listing(self.tried)}" if self.tried else "no key to try"
-        return "; ".join([tried, *self.left_out])
+        names = [_short(one) if isinstance(one, Path) else one for one in self.tried]
+        tried = f"tried {_listing(names)}" if names else "no key to try"
+        return "; ".join([tried, *(f"{_short(path)} {why}" if path else why for path, why in self.left_out)])
 
     def close(self) -> None:
         """Let go of the agent; its keys are of no use afterwards."""
@@ -63,16 +64,16 @@ class Identities:
         from_agent = await self._agent(way, hand, chosen)
         held = {pair.public_data for pair in from_agent}
         files: list[asyncssh.SSHKeyPair] = []
-        names: list[str] = []
+        names: list[str | Path] = []
         for path, one in loaded.items():
             if one.pairs:
-                names.append(_short(path))
+                names.append(path)
                 # AsyncSSH notes the signature algorithm that a host wants on the pair itself.
                 files += [copy.copy(pair) for pair in one.pairs if pair.public_data not in held]
             elif one.why is not None and not one.publics & held:
-                hand.left_out.append(f"{_short(path)} {one.why}")
+                hand.left_out.append((path, one.why))
         counted = f"{len(from_agent)} key{'s'[: len(from_agent) != 1]} of the agent"
-        spoken = [counted] if from_agent else []
+        spoken: list[str | Path] = [counted] if from_agent else []
         if named:
             first = [pair for pair in from_agent if pair.public_data in chosen]
             rest = [pair for pair in from_agent if pair.public_data not in chosen]
@@ -89,7 +90,7 @@ class Identities:
             pairs = list(await hand.agent.get_keys())
         except (OSError, ValueError):
             hand.close()
-            hand.left_out.append(f"the agent at {way.agent} does not answer")
+            hand.left_out.append((None, f"the agent at {way.agent} does not answer"))
             return []
         except BaseException:
             hand.close()

@@ -61,6 +61,8 @@ class AsyncsshConnection:
                 session.give_up()
         if session.lost is not None:
             raise LineLost(self.host.name, session.lost)
+        if session.code is None and session.signal is None:
+            raise LineLost(self.host.name, "the host did not say how the command ended")
         stdout, stderr = session.output()
         return Finished(stdout=stdout, stderr=stderr, code=session.code, signal=session.signal)
 

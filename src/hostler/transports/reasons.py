@@ -40,6 +40,8 @@ def unreachable(host: str, error: BaseException, *, place: str, reached: bool) -
         if error.errno in NO_SUCH_NAME:
             return HostRefused(host, f"name not known: {name}")
         return Unreachable(host, f"the name {name} could not be looked up now ({error.strerror})")
+    if isinstance(error, UnicodeEncodeError) or type(error) is UnicodeError:  # of the name's own encoding
+        return HostRefused(host, f"name not known: {place.rpartition(':')[0]}")
     if isinstance(error, asyncssh.ChannelOpenError):  # of a jump host
         if "connection closed" in error.reason:
             return Unreachable(host, "the line to its jump host broke")

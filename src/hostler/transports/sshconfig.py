@@ -6,14 +6,17 @@ not looked at. It must never change a file, and never ask about a host that no b
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from hostler.errors import HostRefused
 from hostler.model.hosts import Host
+from hostler.transports.survey import Survey
 
 # Passed on to AsyncSSH under these names when the configuration has them.
 ALGORITHMS = {
@@ -72,12 +75,29 @@ def files(given: Sequence[Path] | None) -> tuple[Path, ...]:
     return tuple(path for path in given if os.access(path, os.R_OK) and path.stat().st_size)
 
 
-def settle(host: Host, config: Sequence[Path], env: Mapping[str, str]) -> Way:
-    """Settle how to reach `host`. May run what a "Match exec" names, so call it off the event loop's thread.
+class Settings:
+    """The configuration of one run: each host's way, read once for all hosts that are told the same things."""
 
-    Raises HostRefused on a configuration that can't be read.
-    """
-    said = _Said(host, config) if config else None
+    def __init__(self, config: Sequence[Path], survey: Survey) -> None:
+        self._config, self._survey = config, survey
+        self._known: dict[tuple[bool, ...], _Said] = {}
+
+    async def way(self, host: Host, env: Mapping[str, str]) -> Way:
+        """Settle how to reach `host`. Raises HostRefused on a configuration that can't be read."""
+        if not self._config:
+            return settle(host, None, env)
+        group = self._survey.group(host.address)
+        said = self._known.get(group) if group is not None else None
+        if said is None:
+            # Off the loop's thread: a "Match exec" runs a program.
+            said = await asyncio.to_thread(_Said, host, self._config, group is None)
+            if group is not None:
+                self._known[group] = said
+        return settle(host, said, env)
+
+
+def settle(host: Host, said: _Said | None, env: Mapping[str, str]) -> Way:
+    """Put the host's own fields above what the configuration says. Raises HostRefused."""
     try:
         user = host.user or (said.text("User") if said else None) or getpass.getuser()
     except (KeyError, OSError) as error:
@@ -125,14 +145,15 @@ def settle(host: Host, config: Sequence[Path], env: Mapping[str, str]) -> Way:
 class _Said:
     """The values that AsyncSSH finds in the files for one host."""
 
-    def __init__(self, host: Host, config: Sequence[Path]) -> None:
+    def __init__(self, host: Host, config: Sequence[Path], alone: bool) -> None:
         import asyncssh
 
         def read(final: bool) -> asyncssh.SSHClientConnectionOptions:
             return asyncssh.SSHClientConnectionOptions(
                 host=host.address,
-                port=host.port if host.port is not None else (),
-                username=host.user if host.user is not None else (),
+                # What a Match or a % could ask about; elsewhere the host's own fields are put above later.
+                port=host.port if alone and host.port is not None else (),
+                username=host.user if alone and host.user is not None else (),
                 config=[str(path) for path in config],
                 final=final,
                 known_hosts=(),
@@ -200,11 +221,19 @@ def _agent(said: _Said, env: Mapping[str, str]) -> str | None:
 def _known_hosts(
     user: tuple[str, ...] | None, system: tuple[str, ...] | None, tokens: Mapping[str, str]
 ) -> tuple[Path, ...]:
+    home = os.path.expanduser("~")
+    if user is None and system is None:
+        return _usual_known_hosts(home)
     named = (USER_KNOWN_HOSTS if user is None else user) + (GLOBAL_KNOWN_HOSTS if system is None else system)
-    table = {"d": str(Path.home()), "i": str(os.getuid()), "%": "%", **tokens}
+    table = {"d": home, "i": str(os.getuid()), "%": "%", **tokens}
     found = []
     for name in named:
         for letter, value in table.items():
             name = name.replace(f"%{letter}", value)
         found.append(Path(os.path.expanduser(name)))
     return tuple(found)
+
+
+@cache
+def _usual_known_hosts(home: str) -> tuple[Path, ...]:
+    return tuple(Path(name.replace("~", home, 1)) for name in USER_KNOWN_HOSTS + GLOBAL_KNOWN_HOSTS)
