@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import asyncssh
 import pytest
@@ -93,8 +94,7 @@ def test_a_host_refuses_every_other_key_and_user(both: Lab) -> None:
     [host] = both.hosts()
     other = both.path / "other"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
-    words = both.ssh(host)
-    words[words.index(str(host.identity))] = str(other)
+    words = [word.replace(str(host.identity), str(other)) for word in both.ssh(host)]
     assert subprocess.run([*words, "true"], capture_output=True, timeout=60, check=False).returncode == 255
     words = [*both.ssh(host)[:-1], f"nobody@{host.address}"]
     assert subprocess.run([*words, "true"], capture_output=True, timeout=60, check=False).returncode == 255
@@ -275,6 +275,19 @@ def test_a_host_ends_when_its_folder_is_taken_away(alone: Lab) -> None:
     for file in ("record.json", "sshd_config"):
         (entry.folder / file).unlink()
     wait_until(lambda: not lives(daemon) and not answers(host))
+
+
+def test_what_jobs_left_on_a_host_goes_with_it(alone: Lab) -> None:
+    [host] = alone.hosts()
+    spool = Path(host.var("spool") or "")
+    kept = alone.path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    words = f"cd {spool} && mkdir -p a/b && touch a/b/c && ln -s {kept} link && chmod 0 a/b a"
+    assert alone.run(host, words).returncode == 0
+    alone.end(host)
+    assert not spool.exists() and not spool.parent.exists()
+    assert (kept / "file").exists()
 
 
 def test_a_keeper_takes_no_notice_of_a_terminal_that_hangs_up(alone: Lab) -> None:

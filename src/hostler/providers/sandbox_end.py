@@ -6,13 +6,12 @@ It must never take a host for ended while a process begun through it is known to
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
 
 from hostler.errors import ProviderError
-from hostler.providers.sandbox_files import MARK, Entry, Registry
+from hostler.providers.sandbox_files import MARK, Entry, Registry, remove
 from hostler.providers.sandbox_procs import Process, below, end_all, living, marked, send
 
 
@@ -39,16 +38,18 @@ def end_entries(entries: Sequence[Entry], *, seconds: float) -> None:
     patience = time.monotonic() + seconds * 0.6
     while any(entry.up for entry in entries) and time.monotonic() < patience:
         time.sleep(0.01)
-    survivors: list[str] = []
-    for entry in entries:
-        if entry.up or entry.folder.exists():
-            left = _sweep(entry, seconds=max(1.0, until - time.monotonic()))
-            if left:
-                survivors.append(f"{entry.name}: processes {', '.join(map(str, left))}")
-            else:
-                shutil.rmtree(entry.folder, ignore_errors=True)
-    if survivors:
-        raise ProviderError(f"sandbox: could not be ended: {'; '.join(survivors)}")
+    rest = [entry for entry in entries if entry.up or entry.folder.exists()]
+    if not rest:
+        return
+    left = _sweep(rest, seconds=max(1.0, until - time.monotonic()))
+    if left:
+        names = ", ".join(entry.name for entry in rest)
+        pids = ", ".join(map(str, left))
+        raise ProviderError(
+            f"sandbox: {names}: can't end processes {pids}; `kill -9` them, then `hostler reap`"
+        )
+    for entry in rest:
+        remove(entry.folder)
 
 
 def _tell(entry: Entry) -> None:
@@ -58,12 +59,13 @@ def _tell(entry: Entry) -> None:
         send(keeper, signal.SIGCONT)
 
 
-def _sweep(entry: Entry, *, seconds: float) -> tuple[int, ...]:
-    """Kill the host's processes as far as they can be known without a living keeper; the pids that survive."""
+def _sweep(entries: Sequence[Entry], *, seconds: float) -> tuple[int, ...]:
+    """Kill the hosts' processes as far as they can be known without living keepers; the pids that survive."""
+    marks = [f"{MARK}={entry.id}" for entry in entries]
+    pins = [pin for entry in entries if entry.record for pin in (entry.record.keeper, entry.record.server)]
 
     def find(processes: dict[int, Process]) -> set[int]:
-        pins = (entry.record.keeper, entry.record.server) if entry.record else ()
-        roots = {process.pid for process in map(living, pins) if process} | marked(f"{MARK}={entry.id}")
+        roots = {process.pid for process in map(living, pins) if process} | marked(*marks)
         return (roots | below(roots, processes)) - {os.getpid()}
 
     return end_all(find, seconds=seconds)

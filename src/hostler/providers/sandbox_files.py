@@ -225,11 +225,28 @@ def write(folder: Path, record: Record) -> None:
 def private(path: Path, text: str) -> None:
     """Write a file that only this account can read, whatever the umask, down to the disk."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(handle, "w", encoding="utf-8") as file:
+    with open(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
         os.fchmod(handle, 0o600)
         file.write(text)
         file.flush()
         os.fsync(handle)
+
+
+def remove(folder: Path) -> None:
+    """Remove a host's folder with all that jobs left in it, also what they locked themselves out of."""
+    import shutil  # slow to import, and only needed at a host's end
+
+    # The record goes first: what is left without one counts as broken and is cleared by whoever comes next.
+    with contextlib.suppress(OSError):
+        (folder / "record.json").unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for place, folders, _ in os.walk(folder):
+            for name in folders:
+                if not os.path.islink(os.path.join(place, name)):
+                    with contextlib.suppress(OSError):
+                        os.chmod(os.path.join(place, name), 0o700)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read(folder: Path) -> Record | None:

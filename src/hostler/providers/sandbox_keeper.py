@@ -22,11 +22,11 @@ import sys
 import time
 from pathlib import Path
 
-from hostler.providers.sandbox_files import MARK, Record, read, write
+from hostler.providers.sandbox_files import MARK, Record, read, remove, write
 from hostler.providers.sandbox_procs import Process, below, children, end_all, marked, pin
 
 READY_WITHIN = 15.0
-LOOK_EVERY = 5.0
+LOOK_EVERY = 2.0
 KILL_WITHIN = 10.0
 PEEL_FOR = 0.05
 PR_SET_CHILD_SUBREAPER = 36
@@ -98,12 +98,7 @@ class Keeper:
         if left:
             print(f"keeper: can't end {left}", file=sys.stderr, flush=True)
         else:
-            import shutil  # only now: it is the biggest import of all
-
-            # The record goes first: what is left without one counts as broken and is swept by whoever comes next.
-            with contextlib.suppress(OSError):
-                os.unlink(self._folder / "record.json")
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove(self._folder)
         return left
 
     def _find(self, processes: dict[int, Process]) -> set[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import signal
 import time
@@ -37,6 +38,7 @@ class Process:
     zombie: bool
 
 
+@functools.cache
 def boot_id() -> str:
     """What tells this boot of the kernel from all others."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -104,13 +106,13 @@ def children() -> list[int]:
         return [process.pid for process in table().values() if process.parent == own]
 
 
-def marked(mark: str) -> set[int]:
-    """The pids of all readable processes that began with `mark` ("NAME=value") in their environment, but ours."""
-    wanted, own, found = mark.encode(), os.getpid(), set()
+def marked(*marks: str) -> set[int]:
+    """The pids of all readable processes, but ours, that began with one of `marks` ("NAME=value") set."""
+    wanted, own, found = {mark.encode() for mark in marks}, os.getpid(), set()
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != own:
             with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
-                if wanted in file.read().split(b"\0"):
+                if not wanted.isdisjoint(file.read().split(b"\0")):
                     found.add(int(name))
     return found
 

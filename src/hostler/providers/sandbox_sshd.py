@@ -141,7 +141,6 @@ def settings(
         f"HostKey {quoted(folder, 'host_key')}",
         f"AuthorizedKeysFile {quoted(plain, 'authorized_keys')}",
         f"PidFile {quoted(folder, 'server.pid')}",
-        f"AllowUsers {user}",
         f"SetEnv {variables}",
         "Subsystem sftp internal-sftp",
         "StrictModes no",
@@ -153,8 +152,10 @@ def settings(
         "PrintMotd no",
         "PrintLastLog no",
         "UseDNS no",
-        f"UsePAM {'yes' if _locked(user) else 'no'}",
+        f"UsePAM {'yes' if locked(user) else 'no'}",
     ]
+    if "@" not in user:  # else it would be read as USER@HOST; and only root's sshd could let others in
+        lines.append(f"AllowUsers {user}")
     if _version(sshd) >= (9, 8):
         # All clients share one address here: one bad key must not shut the others out.
         lines.append("PerSourcePenalties no")
@@ -176,9 +177,9 @@ def python() -> tuple[tuple[str, str], ...]:
     return () if found else (("python", sys.executable),)
 
 
-def _locked(user: str) -> bool:
+def locked(user: str, shadow: Path = Path("/etc/shadow")) -> bool:
     """Whether sshd would refuse the account as locked (Debian's root often is) unless PAM is asked."""
-    with contextlib.suppress(OSError), open("/etc/shadow", encoding="utf-8", errors="replace") as file:
+    with contextlib.suppress(OSError), open(shadow, encoding="utf-8", errors="replace") as file:
         for line in file:
             name, _, rest = line.partition(":")
             if name == user:

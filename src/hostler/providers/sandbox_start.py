@@ -5,6 +5,7 @@ It must never leave a host behind that nobody knows of: what was begun in a call
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import selectors
@@ -80,11 +81,12 @@ def _begin(folders: list[Path], maker: Maker, until: float) -> list[Record]:
                     ready.unregister(key.fd)
                     if record := _answered(key.fd, waiting.pop(key.fd), maker):
                         begun.append(record)
-        for starter in starters:
-            starter.wait(_left(until) + 1.0)  # it has forked away, so that the keeper is nobody's child
     finally:
         for answer in waiting:
             os.close(answer)
+        for starter in starters:  # each has forked away, so that the keeper is nobody's child
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                starter.wait(1.0 + _left(until))
     return begun
 
 
