@@ -16,9 +16,10 @@ from hostler.errors import UsageError
 HOLE = re.compile(rb"\{(raw|#|[1-9][0-9]?|)\}")
 _HEREDOC = re.compile(rb"<<<|<<")
 _CASE = re.compile(rb"case[ \t\n]")
+_CUT = re.compile(rb"[A-Za-z0-9_$<]")
 _COMMENT = re.compile(rb"#[^\n]*")
 _INSIDE = {
-    "d": "double quotes", "s": "single quotes", "a": "$'…'", "b": "${…}", "n": "$((…))", "q": "backquotes",
+    "d": "double quotes", "s": "single quotes", "a": "$'…'", "b": "${…}", "N": "((…))", "n": "((…))", "q": "backquotes",
     "p": "brackets",
 }  # fmt: skip
 
@@ -60,8 +61,8 @@ def read_holes(text: bytes) -> tuple[tuple[Hole, ...], str]:
     [b'', b'"']
     """
     holes: list[Hole] = []
-    # p: words; d, s, a: the three kinds of quotes; b: ${}; n: arithmetic; q: backquotes.
-    stack, at, doubt, ends, heredoc, fresh = ["p"], 0, "", "", False, True
+    # p: words; d, s, a: the three kinds of quotes; b: ${}; N and n: arithmetic; q: backquotes.
+    stack, at, doubt, ends, heredoc, fresh, dollar = ["p"], 0, "", "", False, True, False
     while at < len(text):
         mode, sign, ends = stack[-1], text[at : at + 1], ""
         found = HOLE.match(text, at + (sign == b"\\")) if sign in b"{\\" else None
@@ -71,7 +72,7 @@ def read_holes(text: bytes) -> tuple[tuple[Hole, ...], str]:
                 unsafe = f"inside {_INSIDE[mode]}"
             around = {"d": b'"', "s": b"'"}.get(mode, b"")
             holes.append(Hole(found.start(), found.end(), found.group(1), around, unsafe))
-            at, fresh = found.end(), False
+            at, fresh, dollar = found.end(), False, False
             continue
         step = 1
         if mode == "s":
@@ -83,6 +84,11 @@ def read_holes(text: bytes) -> tuple[tuple[Hole, ...], str]:
                 doubt = doubt or "behind $'…' with a backslash"
             ends = "a backslash" if at + 1 == len(text) else ""
             step = 2
+            if text[at + 1 : at + 2] == b"\n" and mode != "q":
+                # A line goes on as if nothing stood here; what was being written may go on too.
+                doubt = doubt or ("behind a word cut by a backslash" if _CUT.match(text, at - 1) else "")
+                at += step
+                continue
         elif mode == "q":
             if sign == b"`":
                 stack.pop()
@@ -92,7 +98,7 @@ def read_holes(text: bytes) -> tuple[tuple[Hole, ...], str]:
         elif sign == b"`":
             stack.append("q")
         elif sign == b"$" and text[at + 1 : at + 2] in (b"(", b"{"):
-            opened = ["n", "n"] if text.startswith(b"$((", at) else ["p"] if text[at + 1] == 0x28 else ["b"]
+            opened = ["N", "n"] if text.startswith(b"$((", at) else ["p"] if text[at + 1] == 0x28 else ["b"]
             stack += opened
             step, fresh = 1 + len(opened), opened == ["p"]
             at += step
@@ -105,17 +111,24 @@ def read_holes(text: bytes) -> tuple[tuple[Hole, ...], str]:
                 stack.pop()
             elif sign in b"'\"":
                 doubt = doubt or "behind quotes inside ${…}"
-        elif mode == "n":
+        elif mode in "Nn":
             if sign == b"(":
                 stack.append("n")
             elif sign == b")":
                 stack.pop()
+                if stack[-1] == "N" and text[at + 1 : at + 2] != b")":
+                    # It was brackets in brackets to one shell, and is arithmetic still to another.
+                    doubt = doubt or "behind (( without ))"
             elif sign in b"'\"":
                 doubt = doubt or "behind quotes inside $((…))"
         elif sign == b"#" and fresh and (comment := _COMMENT.match(text, at)):
             ends, step = "a comment", len(comment.group())
         elif sign in (b"'", b'"'):
-            stack.append("a" if sign == b"'" and text[at - 1 : at] == b"$" else "s" if sign == b"'" else "d")
+            stack.append("d" if sign == b'"' else "a" if dollar else "s")
+        elif text.startswith(b"((", at):
+            # Arithmetic to bash, which would evaluate a value however it is quoted.
+            stack += ["N", "n"]
+            step = 2
         elif sign == b"(":
             stack.append("p")
         elif sign == b")" and len(stack) > 1:
@@ -127,7 +140,7 @@ def read_holes(text: bytes) -> tuple[tuple[Hole, ...], str]:
         elif fresh and len(stack) > 1 and _CASE.match(text, at):
             # Its patterns end in brackets that were never opened.
             doubt = doubt or "behind a case inside brackets"
-        fresh = sign in b" \t\n;&|()<>"
+        fresh, dollar = sign in b" \t\n;&|()<>", sign == b"$"
         at += step
     if len(stack) > 1:
         ends = f"open {_INSIDE[stack[-1]]}"

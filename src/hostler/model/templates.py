@@ -174,12 +174,13 @@ def _compile_argv(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
 
 
 def _compile_shell(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
-    text = words[0]
+    # Stripped first: what is appended takes the place of the last newline, which may have ended a comment.
+    text = words[0].rstrip()
     holes, ends = read_holes(text)
     if not holes:
         if ends:
             raise UsageError(f"an argument can't be appended to {ends}: {_TELL}")
-        pieces: list[bytes | _Fill] = [text.rstrip() + b" ", _quote_each]
+        pieces: list[bytes | _Fill] = [text + b" ", _quote_each]
     else:
         pieces, done = [], 0
         for hole in holes:
