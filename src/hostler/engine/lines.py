@@ -20,6 +20,7 @@ MARGIN = 10.0
 
 
 def up(batch: Batch, hand: Hand, fact: HostUp) -> None:
+    """A worker answers: what it holds of ours is followed, sent again, or given up, as it says."""
     hello = fact.hello
     gone = hand.spool is not None and hand.spool != hello.spool
     batch.happen(HostConnected(at=batch.at, worker=hand.id, spool=hello.spool, boot=hello.boot))
@@ -44,6 +45,7 @@ def up(batch: Batch, hand: Hand, fact: HostUp) -> None:
 
 
 def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
+    """A worker's line is gone, or could not be opened: try again, ever later; its jobs stay its own for the lease."""
     if hand.line in (Line.RELEASED, Line.LOST):
         return
     if hand.line is Line.LEAVING:
@@ -82,6 +84,7 @@ def refused(batch: Batch, hand: Hand, why: str) -> None:
 
 
 def end_all(batch: Batch, hand: Hand) -> None:
+    """Have a worker give back what it has not started, and end the rest."""
     if hand.line is Line.UP and hand.open:
         serials = tuple(sorted(hand.open))
         batch.effects += [TakeBack(hand.id, serials), End(hand.id, serials)]
