@@ -24,7 +24,13 @@ USER = pwd.getpwuid(os.getuid()).pw_name
 def keygen(path: Path, *words: str, kind: str = "ed25519", secret: str = "") -> Path:
     """Make a key pair, or sign one: more `words` replace the making."""
     size = ("-b", "2048") if kind == "rsa" else ()
-    argv = ["ssh-keygen", "-q", *(words or ("-t", kind, *size, "-N", secret, "-C", path.name)), "-f", str(path)]
+    argv = [
+        "ssh-keygen",
+        "-q",
+        *(words or ("-t", kind, *size, "-N", secret, "-C", path.name)),
+        "-f",
+        str(path),
+    ]
     if words and "-s" in words:
         argv = ["ssh-keygen", "-q", *words, str(path)]
     subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)

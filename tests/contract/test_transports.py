@@ -33,7 +33,8 @@ class SshGround:
         self.stranger = replace(server.host, name="stranger", identity=str(other))
         self.changed = replace(server.host, name="changed", host_key=public(wrong))
         self.silent = replace(server.host, name="silent", port=quiet.getsockname()[1])
-        self.unknown = replace(server.host, name="unknown", address="nowhere.invalid")
+        # Too long for any name service, so that no test depends on one.
+        self.unknown = replace(server.host, name="unknown", address="x" * 64)
         with socket.socket() as probe:
             probe.bind((server.address, 0))
             self.refusing: Host = replace(server.host, name="refusing", port=probe.getsockname()[1])

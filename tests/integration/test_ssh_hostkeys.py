@@ -333,6 +333,28 @@ async def test_a_no_in_the_users_configuration_is_ignored_with_one_remark(make: 
         server.stop()
 
 
+async def test_without_an_ssh_program_a_match_is_taken_as_strict_with_one_remark(
+    server: OwnSshd, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said: list[str] = []
+    transport = make(config="Match host elsewhere\n  StrictHostKeyChecking no\n", said=said)
+    for name in ("a", "b"):
+        with pytest.raises(HostRefused, match="not on record"):
+            await visit(transport, replace(server.host, name=name))
+    assert len(said) == 1 and "config:2: taken as strict, for no ssh program is here" in said[0]
+
+
+async def test_checks_that_hostler_does_not_make_are_told_once(server: OwnSshd, make: Make) -> None:
+    said: list[str] = []
+    transport = make(
+        config="RevokedHostKeys /nowhere\nHost other\n  KnownHostsCommand /bin/false\n", said=said
+    )
+    for name in ("a", "b"):
+        await visit(transport, replace(server.host, name=name))
+    assert len(said) == 1 and "config:1: revokedhostkeys is not read" in said[0]
+
+
 async def test_words_under_an_include_count_where_it_stands(server: OwnSshd, make: Make, home: Path) -> None:
     (home / ".ssh/extra.conf").write_text("StrictHostKeyChecking yes\n")
     with pytest.raises(HostRefused, match="not on record"):

@@ -16,6 +16,7 @@ import pytest
 from hostler.errors import HostRefused, LineLost, Unreachable
 from hostler.model.hosts import Host
 from hostler.transports.asyncssh import AsyncsshTransport
+from hostler.transports.reasons import unreachable
 from tests.contract.own_sshd import OwnSshd
 
 LONG = 30.0
@@ -102,6 +103,35 @@ async def test_a_host_that_stops_talking_after_its_banner_is_unreachable_in_time
 ) -> None:
     with pytest.raises(Unreachable, match=r"did not finish SSH's opening within 0\.3s"):
         await knock(transport, banner_only, deadline=0.3)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), HostRefused, "name not known: web"),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), Unreachable, "could not be looked up now"),
+        (OSError(113, "No route to host"), Unreachable, "no route to web:22"),
+        (TimeoutError(110, "timed out"), Unreachable, "no answer from web:22"),
+        (OSError(24, "Too many open files"), Unreachable, "ulimit -n"),
+        (
+            OSError("Multiple exceptions: [Errno 101] a, [Errno 111] b"),
+            Unreachable,
+            "connection refused by web:22",
+        ),
+        (OSError(75, "Value too large"), Unreachable, "can't reach web:22: value too large"),
+    ],
+)
+def test_errors_of_the_system_are_told_in_words_and_by_what_to_do_next(
+    error: OSError, kind: type[Exception], text: str
+) -> None:
+    found = unreachable("web", error, place="web:22", reached=False)
+    assert type(found) is kind and text in str(found)
+
+
+async def test_a_name_that_can_be_none_is_refused(transport: AsyncsshTransport) -> None:
+    for address in ("x" * 64, "a..b"):
+        with pytest.raises(HostRefused, match="name not known"):
+            await transport.connect(Host(name="odd", address=address, user="me"), deadline=LONG)
 
 
 async def test_a_host_full_of_sessions_says_so_and_the_line_stays(

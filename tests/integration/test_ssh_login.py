@@ -209,7 +209,6 @@ async def test_a_certificate_beside_the_key_lets_us_in(tmp_path: Path, make: Mak
         with pytest.raises(HostRefused, match="no key accepted"):
             await visit(make(), bare(server))
         keygen(Path(f"{key}.pub"), "-s", str(authority), "-I", "me", "-n", USER)
-        os.utime(key)
         await visit(make(), bare(server))
     finally:
         server.stop()
@@ -311,8 +310,8 @@ async def test_a_jump_host_is_gone_through_and_its_line_shared(
 async def test_trouble_with_a_jump_host_names_it(server: OwnSshd, make: Make, tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match=r"by way of 127\.0\.0\.2:1: connection refused"):
         await visit(make(), replace(server.host, jump="127.0.0.2:1"))
-    with pytest.raises(HostRefused, match=r"by way of nowhere\.invalid: name not known"):
-        await visit(make(), replace(server.host, jump="nowhere.invalid"))
+    with pytest.raises(HostRefused, match=r"by way of x*: name not known"):
+        await visit(make(), replace(server.host, jump="x" * 64))
     with pytest.raises(HostRefused, match="jump host"):
         await visit(make(), replace(server.host, jump="a:b:c"))
     circle = "Host one\n  ProxyJump two\nHost two\n  ProxyJump one\n"

@@ -81,8 +81,9 @@ class AsyncsshTransport:
         try:
             async with asyncio.timeout(deadline):
                 way, strict = await self._way(host)
-                place = way.endpoint
+                place = f"its jump host {way.jump}" if way.jump else way.endpoint
                 tunnel = await self._tunnel(host, way, deadline, through)
+                place = way.endpoint
                 judge = self._keys.judge(host, way, strict=strict)
                 hand = await self._identities.hand(way)
                 try:

@@ -52,7 +52,7 @@ class Identities:
     """The account's keys, each file read once until it changes."""
 
     def __init__(self) -> None:
-        self._files: dict[Path, tuple[tuple[int, int], Loaded]] = {}
+        self._files: dict[tuple[Path, tuple[str, ...]], tuple[_Stamp, Loaded]] = {}
 
     async def hand(self, way: Way) -> Hand:
         """Gather keys for a login: those named for the host before the agent's others, usual ones after them."""
@@ -102,18 +102,31 @@ class Identities:
     ) -> dict[Path, Loaded]:
         found: dict[Path, Loaded] = {}
         for path in named + usual:
-            try:
-                stat = path.stat()
-            except OSError as error:
+            stamp = _stamp(path)
+            if isinstance(stamp, OSError):
                 if path in named:
-                    found[path] = Loaded(why=f"can't be read ({error.strerror})", publics=_publics(path))
+                    found[path] = Loaded(why=f"can't be read ({stamp.strerror})", publics=_publics(path))
                 continue
-            stamp = (stat.st_mtime_ns, stat.st_ino)
-            held = self._files.get(path)
+            held = self._files.get((path, certificates))
             if held is None or held[0] != stamp:
-                held = self._files[path] = (stamp, _read(path, certificates))
+                held = self._files[path, certificates] = (stamp, _read(path, certificates))
             found[path] = held[1]
         return found
+
+
+_Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> _Stamp | OSError:
+    try:
+        key = path.stat()
+    except OSError as error:
+        return error
+    try:
+        certified = os.stat(f"{path}-cert.pub").st_mtime_ns
+    except OSError:
+        certified = 0
+    return key.st_mtime_ns, key.st_ino, certified
 
 
 def _read(path: Path, certificates: tuple[str, ...]) -> Loaded:

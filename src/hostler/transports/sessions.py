@@ -102,6 +102,7 @@ class Duplex(Session):
         self._reader: asyncio.Future[None] | None = None
         self._drainers: list[asyncio.Future[None]] = []
         self._full = False
+        self._unsent: list[bytes] = []
         self._stderr: deque[bytes] = deque()
         self._stderr_size = 0
 
@@ -146,12 +147,15 @@ class Duplex(Session):
 
     def write(self, data: bytes) -> None:
         """Queue bytes for stdin. Once the channel is over they are dropped; read and drain tell why."""
-        chan = self._chan
-        if chan is not None and not chan.is_closing():
-            chan.write(data)
+        # AsyncSSH makes two packets and two system calls of every write, so what is written in one turn of the
+        # loop goes out as one.
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(data)
 
     async def drain(self) -> None:
         """Wait until little is queued. Raises LineLost."""
+        self._send()
         while self._full and self._chan is not None:
             waiter = self._loop.create_future()
             self._drainers.append(waiter)
@@ -187,8 +191,17 @@ class Duplex(Session):
 
     async def close(self) -> None:
         """Close stdin and the channel, once what was written is sent; does not wait for the command."""
+        self._send()
         if self._chan is not None:
             self._chan.close()
+
+    def _send(self) -> None:
+        unsent = self._unsent
+        if unsent:
+            chan = self._chan
+            if chan is not None and not chan.is_closing():
+                chan.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
+            unsent.clear()
 
     def _keep_stderr(self, data: bytes) -> None:
         self._stderr.append(data)
