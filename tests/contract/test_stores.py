@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from hostler.stores.sqlite import SqliteStore, open_store
+from tests.contract.store_reads_suite import StoreReadsContract
 from tests.contract.store_suite import StoreContract
 
 
-class TestInMemory(StoreContract):
+class TestInMemory(StoreContract, StoreReadsContract):
     """The store that is gone with its process."""
 
     @pytest.fixture
@@ -21,7 +22,7 @@ class TestInMemory(StoreContract):
         await store.close()
 
 
-class TestSqliteFile(StoreContract):
+class TestSqliteFile(StoreContract, StoreReadsContract):
     """The store in a state folder."""
 
     @pytest.fixture

@@ -78,6 +78,9 @@ class SqliteStore:
         self._db.execute("PRAGMA busy_timeout = 0")
         #: Answers questions from the last commit, for the functions in `hostler.stores.reads`.
         self.reader = open_reader(folder) if folder else Reader(self._db, place=self.place)
+        # An answer that somebody takes row by row holds its connection to one commit until it is taken whole; what the
+        # engine asks must be of now.
+        self._now = open_reader(folder) if folder else self.reader
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="store") if folder else None
         self._writing = asyncio.Lock()
         self._locks: dict[int, RunLock | None] = {}
@@ -177,11 +180,11 @@ class SqliteStore:
 
     async def batch_rows(self, run: int) -> BatchRows:
         """All that the engine needs of a run. Raises UsageError for an unknown one."""
-        return batch_rows(self.reader, run)
+        return batch_rows(self._now, run)
 
     async def queued(self, run: int, *, after: tuple[int, int], limit: int) -> list[Queued]:
         """Waiting jobs in order of (tries, job number) after that pair, at most `limit`."""
-        return queued(self.reader, run, after=after, limit=limit)
+        return queued(self._now, run, after=after, limit=limit)
 
     def run_folder(self, run: int) -> Path | None:
         """The run's own folder, made if need be; None for a store in memory."""
@@ -201,6 +204,7 @@ class SqliteStore:
                 if lock:
                     lock.drop()
             self._locks.clear()
+            self._now.close()
             self.reader.close()
             self._db.close()
             if self._disk:
