@@ -245,7 +245,7 @@ def test_a_damaged_record_counts_as_broken_and_is_cleared(alone: Lab) -> None:
 def test_looking_for_hosts_imports_nothing_slow() -> None:
     code = (
         "import sys; from hostler.providers.sandbox import hosts; hosts();"
-        "print([m for m in ('asyncssh', 'sqlalchemy', 'rich', 'click') if m in sys.modules])"
+        "print([m for m in ('asyncssh', 'asyncio', 'sqlalchemy', 'rich', 'click') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], timeout=60) == b"[]\n"
 

@@ -72,7 +72,7 @@ def up(count: int, hosts_file: str | None, lifetime: str | None) -> None:
     if hosts_file:
         _write_hosts(Path(hosts_file), text)
     click.echo(text, nl=False)
-    click.echo(f"hostler: up: {', '.join(record.name for record in records)}", err=True)
+    click.echo(f"hostler: up: {_named([record.name for record in records])}", err=True)
 
 
 @command.command(epilog="\b\nExamples:\n  hostler sandbox down\n  hostler sandbox down sandbox1 sandbox3")
@@ -97,8 +97,8 @@ def down(names: tuple[str, ...]) -> None:
         ended = end(registry, lambda entry: not in_use(entry), seconds=DOWN_SECONDS)
         kept = [entry.name for entry in there if in_use(entry)]
         if kept:
-            click.echo(f"hostler: left to their runs, which are at work: {', '.join(kept)}", err=True)
-    click.echo(f"hostler: ended: {', '.join(entry.name for entry in ended) or 'nothing'}", err=True)
+            click.echo(f"hostler: left to their runs, which are at work: {_named(kept)}", err=True)
+    click.echo(f"hostler: ended: {_named([entry.name for entry in ended])}", err=True)
 
 
 @command.command(name="list", epilog="\b\nExamples:\n  hostler sandbox list\n  hostler sandbox list --json")
@@ -142,6 +142,12 @@ def facts(entry: Entry) -> dict[str, object]:
             "pid": record.keeper.pid if record.keeper else None,
         }
     return told
+
+
+def _named(names: list[str]) -> str:
+    if len(names) > 6:
+        return f"{len(names)} hosts, {names[0]} .. {names[-1]}"
+    return ", ".join(names) or "nothing"
 
 
 def _state(entry: Entry) -> str:

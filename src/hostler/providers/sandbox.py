@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hostler.clock import Clock, SystemClock
 from hostler.errors import UsageError
 from hostler.model.hosts import Host
 from hostler.model.instances import Instance
 from hostler.providers.sandbox_files import Registry
+
+if TYPE_CHECKING:
+    from hostler.clock import Clock
 
 
 def hosts(path: Path | None = None) -> tuple[Host, ...]:
@@ -46,6 +49,8 @@ class Sandbox:
     def __init__(
         self, path: Path | None = None, *, clock: Clock | None = None, sshd_lines: Sequence[str] = ()
     ) -> None:
+        from hostler.clock import SystemClock
+
         self._registry = Registry(path)
         self._clock = clock or SystemClock()
         self._lines = tuple(sshd_lines)

@@ -91,10 +91,11 @@ class Keeper:
         """Kill all that was begun through the host; the pids that survive."""
         print(f"keeper: ending, {why}", file=sys.stderr, flush=True)
         until = time.monotonic() + KILL_WITHIN
-        left = end_all(self._find, seconds=KILL_WITHIN, collect=self._peel)
+        self._peel()
+        left = end_all(self._find, seconds=KILL_WITHIN, collect=self._peel, looks=1)
         # A list of processes can be outrun by forking; to have no child is proof, since orphans become ours.
         while not self._peel() and time.monotonic() < until:
-            left = end_all(self._find, seconds=until - time.monotonic(), collect=self._peel)
+            left = end_all(self._find, seconds=until - time.monotonic(), collect=self._peel, looks=1)
         if left:
             print(f"keeper: can't end {left}", file=sys.stderr, flush=True)
         else:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 PAUSE = 0.005
-CLEAN_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +145,9 @@ def end_all(
     *,
     seconds: float,
     collect: Callable[[], object] = lambda: None,
+    looks: int = 3,
 ) -> tuple[int, ...]:
-    """Kill all that `find` names in a table of processes, until three looks in a row find nothing.
+    """Kill all that `find` names in a table of processes, until `looks` looks in a row find nothing.
 
     They are stopped before they are killed, and looked for again until no new ones appear: what is stopped
     can't fork away from us. `collect` is called between looks to reap zombies that are ours to reap.
@@ -176,7 +176,7 @@ def end_all(
         collect()
         known = {pid: process for pid, process in known.items() if _lives(process)}
         clean = 0 if known else clean + 1
-        if clean >= CLEAN_LOOKS or time.monotonic() >= until:
+        if clean >= looks or time.monotonic() >= until:
             return tuple(sorted(known))
         time.sleep(PAUSE)
 

@@ -121,7 +121,7 @@ def _keeper(folder: Path) -> tuple[int, subprocess.Popen[bytes]]:
     }
     try:
         starter = subprocess.Popen(
-            [sys.executable, "-P", "-m", "hostler.providers.sandbox_keeper", str(folder)],
+            [sys.executable, "-P", "-S", "-m", "hostler.providers.sandbox_keeper", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=mouth,
             stderr=subprocess.DEVNULL,
