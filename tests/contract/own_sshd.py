@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -148,21 +148,32 @@ class OwnSshd:
         self._signal(signal.SIGSTOP)
 
     def stop(self) -> None:
-        """End it and its lines."""
+        """End it, its lines, and what was begun through them."""
         if self._sshd is None:
             return
+        lines = self.sessions()  # before their parent is gone
         self._sshd.terminate()
-        lines = self.sessions()
         self._sshd.wait(timeout=20)
-        for pid in lines:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
         self._sshd = None
+        _kill(lines)
+        _kill(_begun_with(f"HOME={self.home}"))
 
     def _signal(self, number: int) -> None:
-        for pid in self.sessions():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        _kill(self.sessions(), number)
+
+
+def _kill(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _begun_with(variable: str) -> Iterator[int]:
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            with suppress(OSError):
+                if variable.encode() in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+                    yield int(entry)
 
 
 def _free_port(address: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncssh
 
-from hostler.errors import HostError, HostRefused, Unreachable
+from hostler.errors import HostError, HostRefused
 from hostler.model.hosts import Host
 from hostler.transports.hostkeys import HostKeys, Judge
 from hostler.transports.identities import Hand, Identities
@@ -95,7 +95,15 @@ class AsyncsshTransport:
                     judge = self._keys.judge(host, way, strict=strict)
                     judge.certificates = False
                     conn = await self._log_in(way, judge, hand, tunnel, deadline)
+                try:
+                    await self._keys.keep(judge)
+                except BaseException:
+                    conn.abort()
+                    raise
+                return conn
         except TimeoutError as error:
+            if error.errno:  # the system's own
+                raise self._failed(error, host, place, judge, hand) from error
             reached, proved = (judge.reached, judge.proved) if judge else (False, False)
             raise late(host.name, deadline, place=place, reached=reached, proved=proved) from error
         except HostError:
@@ -108,12 +116,6 @@ class AsyncsshTransport:
         finally:
             if hand is not None:
                 hand.close()
-        try:
-            await self._keys.keep(judge)
-        except BaseException:
-            conn.abort()
-            raise
-        return conn
 
     async def _log_in(
         self, way: Way, judge: Judge, hand: Hand, tunnel: asyncssh.SSHClientConnection | None, deadline: float
@@ -138,7 +140,7 @@ class AsyncsshTransport:
             "kbdint_auth": False,
             "preferred_auth": "publickey",
             "connect_timeout": None,
-            "login_timeout": deadline,
+            "login_timeout": deadline + 60.0,  # ours ends first
             "utf8_decode_errors": "replace",
             **self._keepalive,
             **dict(way.more),
@@ -237,6 +239,3 @@ def _host(text: str, target: Host) -> Host:
 def _ssh(host: Host, user: str) -> str:
     port = f"-p {host.port} " if host.port not in (None, 22) else ""
     return f"ssh {port}{user}@{host.address}"
-
-
-__all__ = ["AsyncsshConnection", "AsyncsshTransport", "Unreachable"]
