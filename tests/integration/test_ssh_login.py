@@ -342,3 +342,14 @@ async def test_a_proxy_command_is_used(server: OwnSshd, make: Make, tmp_path: Pa
     config = f"Host via\n  HostName {server.address}\n  ProxyCommand python3 {relay} %h {server.port}\n"
     host = replace(server.host, address="via", port=None)
     assert await visit(make(config), host, "echo through") == b"through\n"
+
+
+async def test_without_being_told_the_accounts_own_configuration_is_read(
+    server: OwnSshd, ssh: Path, tmp_path: Path
+) -> None:
+    (ssh / "config").write_text(
+        f"Host web\n  HostName {server.address}\n  Port {server.port}\n  User {USER}\n  IdentityFile {server.identity}\n"
+    )
+    transport = AsyncsshTransport(state=tmp_path / "state", strict=None, say=lambda line: None)
+    assert await visit(transport, Host(name="web", address="web"), "echo in") == b"in\n"
+    await transport.close()
