@@ -348,7 +348,8 @@ async def test_without_being_told_the_accounts_own_configuration_is_read(
     server: OwnSshd, ssh: Path, tmp_path: Path
 ) -> None:
     (ssh / "config").write_text(
-        f"Host web\n  HostName {server.address}\n  Port {server.port}\n  User {USER}\n  IdentityFile {server.identity}\n"
+        f"Host web\n  HostName {server.address}\n  Port {server.port}\n"
+        f"  User {USER}\n  IdentityFile {server.identity}\n"
     )
     transport = AsyncsshTransport(state=tmp_path / "state", strict=None, say=lambda line: None)
     assert await visit(transport, Host(name="web", address="web"), "echo in") == b"in\n"
