@@ -309,3 +309,12 @@ def test_stdout_in_a_pipe_leaves_the_live_line_alone(clock: StillClock, tmp_path
     console.close()
     assert screen.text() == b"\r\x1b[K1/10" + b"\r\x1b[K"
     os.close(out)
+
+
+def test_a_report_keeps_its_colours_and_is_set_off_on_a_terminal(clock: StillClock) -> None:
+    screen = Screen()
+    console = Console(screen.fd, screen.fd, terminal=(True, True), clock=clock)
+    console.job_output(b"hello\n")
+    console.report("\x1b[1mbatch 1\x1b[0m\n")
+    console.close()
+    assert screen.text() == b"hello\n\n\x1b[1mbatch 1\x1b[0m\n"

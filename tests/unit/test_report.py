@@ -169,7 +169,14 @@ def test_in_colour_and_in_plain_the_words_are_the_same() -> None:
     assert words == shown(summary, findings).split()
 
 
-def test_plain_text_costs_no_rich() -> None:
+def test_where_room_is_missing_the_long_column_gives_way() -> None:
+    heads = [Column("run", right=True), Column("command", widest=None), Column("state")]
+    assert table(heads, [("1", "x" * 100, "finished")], width=40, colour=False) == (
+        "  run  command                  state\n    1  " + "x" * 22 + "…  finished\n"
+    )
+
+
+def test_a_report_costs_no_rich() -> None:
     code = "import sys, hostler.views.report, hostler.views.live; print('rich' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

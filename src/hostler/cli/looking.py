@@ -40,7 +40,6 @@ TAIL = 10
 WIDTH = 120
 
 BY_WORD = {state.word: state for state in JobState}
-WORKER_STATES = {"new": "waiting"}
 
 
 @contextmanager
@@ -137,10 +136,11 @@ def host_figures(seen: Look) -> list[HostFigures]:
     slots = {
         worker.id: worker.host.slots or seen.spec.slots for worker in workers(seen.reader, seen.row.number)
     }
+    idle = "waiting" if seen.alive else "unused"
     return [
         HostFigures(
             host=worker.name,
-            state=WORKER_STATES.get(worker.state, worker.state),
+            state=worker.state if worker.state != "new" else "out" if worker.why else idle,
             why=worker.why,
             ok=worker.ok,
             failed=worker.failed,

@@ -55,23 +55,27 @@ def facts(row: RunRow, *, alive: bool) -> dict[str, Any]:
 def listing(rows: list[tuple[RunRow, bool]], *, colour: bool) -> str:
     """The runs as people read them."""
     from hostler.cli.looking import by_state, columns_of, state_word
-    from hostler.engine.summary import count_words
+    from hostler.engine.summary import Summary
+    from hostler.model.jobs import JobState
     from hostler.views.tables import Column, table
     from hostler.views.text import one_line
     from hostler.views.words import when
 
     heads = [Column("run", right=True), Column("state"), Column("started"), Column("exit", right=True)]
-    heads += [Column("jobs", right=True), Column("came to", widest=44), Column("command", widest=None)]
-    lines = [
-        (
-            str(row.number),
-            state_word(row, alive=alive),
-            when(row.started or row.created),
-            "" if row.exit_code is None else str(row.exit_code),
-            str(sum(row.counts.values())),
-            count_words(by_state(row.counts)),
-            one_line(row.command.encode("utf-8", "surrogateescape"), width=200),
+    heads += [Column(head, right=True) for head in ("jobs", "ok", "bad", "left")]
+    heads.append(Column("command", widest=None))
+    lines = []
+    for row, alive in rows:
+        result = Summary(number=row.number, state=row.state, counts=by_state(row.counts))
+        counts = (result.total, result.counts.get(JobState.OK, 0), result.bad, result.total - result.done)
+        lines.append(
+            (
+                str(row.number),
+                state_word(row, alive=alive),
+                when(row.started or row.created),
+                "" if row.exit_code is None else str(row.exit_code),
+                *(str(count or "") for count in counts),
+                one_line(row.command.encode("utf-8", "surrogateescape"), width=200),
+            )
         )
-        for row, alive in rows
-    ]
     return table(heads, lines, width=columns_of(1), colour=colour)

@@ -123,7 +123,9 @@ class Console:
     def report(self, text: str) -> None:
         """Say something of our own on stderr that may hold colours: its words must have been made harmless."""
         self._finish_line(2, None)
-        self._put(2, text.encode("utf-8", "backslashreplace"), harmless=True)
+        # On a screen it is set off from the output above it.
+        gap = b"\n" if self._terminal[1] else b""
+        self._put(2, gap + text.encode("utf-8", "backslashreplace"), harmless=True)
 
     def show(self, line: str) -> None:
         """Draw the live line anew, and let go of what was gathered; an empty one takes it away."""

@@ -17,10 +17,11 @@ from hostler.views.tables import Column, counted, listed, table
 from hostler.views.text import fit
 from hostler.views.words import signal_name
 
-#: How many kinds of failure, hosts and jobs are shown; the rest is counted.
-KINDS, HOSTS, NAMES = 10, 16, 5
+#: How many kinds of failure, jobs and hosts are named; the rest is counted. So many hosts fit on a screen; where
+#: there are more, only so many of those with trouble are shown.
+KINDS, NAMES, HOSTS, TROUBLED = 10, 5, 32, 12
 
-RED, GREEN, BOLD = "31", "32", "1"
+RED, GREEN, BOLD, PLAIN = "31", "32", "1", "0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ def report(summary: Summary, findings: Findings, *, width: int, colour: bool) ->
 def headline(summary: Summary, hosts: Sequence[HostFigures], *, colour: bool) -> str:
     """One line: how it ended, how many jobs, how long, on how many hosts; and one with the counts."""
     well = summary.total == summary.counts.get(JobState.OK, 0)
+    shade = RED if summary.bad else GREEN if well else PLAIN
     state = "stopped by " + signal_name(summary.signal) if summary.signal else summary.state
     jobs = (
         counted(summary.total, "job")
@@ -77,7 +79,7 @@ def headline(summary: Summary, hosts: Sequence[HostFigures], *, colour: bool) ->
     used = sum(1 for host in hosts if host.ended or host.open)
     where = f" on {counted(used, 'host')}" if used else ""
     first = f"batch {summary.number} {state}: {jobs}{where}{took}{rate}"
-    return f"{painted(first, BOLD, colour)}\n  {painted(summary.words, GREEN if well else RED, colour)}\n"
+    return f"{painted(first, BOLD, colour)}\n  {painted(summary.words, shade, colour)}\n"
 
 
 def failures_block(summary: Summary, findings: Findings, *, width: int) -> str:
@@ -129,7 +131,9 @@ def hosts_block(hosts: Sequence[HostFigures], *, elapsed: float | None, width: i
     shown, others = list(hosts), []
     if len(hosts) > HOSTS:
         ranked = sorted(hosts, key=lambda host: (host.state not in ("lost", "out"), -host.gone, -host.failed))
-        shown = [host for host in ranked[:HOSTS] if host.failed or host.gone or host.state in ("lost", "out")]
+        shown = [
+            host for host in ranked[:TROUBLED] if host.failed or host.gone or host.state in ("lost", "out")
+        ]
         rest = {id(host) for host in shown}
         others = [host for host in hosts if id(host) not in rest]
     heads = [Column("host", widest=32), Column("jobs", right=True), Column("ok", right=True)]
