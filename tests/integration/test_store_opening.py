@@ -156,32 +156,47 @@ def test_a_folder_that_can_not_be_written_to_is_told(tmp_path: Path) -> None:
         open_store(tmp_path / "missing")
 
 
+# Six processes open each of twenty folders that have no store yet, at the same moment.
+MAKERS = """
+import os, sys, traceback
+from pathlib import Path
+from hostler.stores.sqlite import open_store
+
+failed = 0
+for number in range(20):
+    folder = Path(sys.argv[1], str(number))
+    folder.mkdir()
+    starting, start = os.pipe()
+    children = []
+    for _ in range(6):
+        child = os.fork()
+        if child == 0:
+            os.close(start)
+            os.read(starting, 1)
+            try:
+                assert open_store(folder).reader.one("SELECT count(*) FROM run") == (0,)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    os.close(starting)
+    os.close(start)
+    failed += sum(os.waitpid(child, 0)[1] != 0 for child in children)
+print("failed", failed)
+"""
+
+
 def test_several_processes_may_make_the_store_at_once(tmp_path: Path) -> None:
-    code = (
-        "import sys, asyncio\nfrom pathlib import Path\nfrom hostler.stores.sqlite import open_store\n"
-        "print('ready', flush=True); sys.stdin.readline()\n"
-        "store = open_store(Path(sys.argv[1])); print('open', flush=True); sys.stdin.readline()"
-    )
     paths = os.pathsep.join(path for path in sys.path if path)
-    makers = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": paths},
-        )
-        for _ in range(4)
-    ]
-    for maker in makers:
-        assert maker.stdout and maker.stdout.readline() == "ready\n"
-    for maker in makers:
-        assert maker.stdin
-        maker.stdin.write("go\n")
-        maker.stdin.flush()
-    assert [maker.stdout.readline() for maker in makers if maker.stdout] == ["open\n"] * 4
-    for maker in makers:
-        maker.communicate("done\n")
+    answer = subprocess.run(
+        [sys.executable, "-c", MAKERS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert answer.stdout == "failed 0\n", answer.stderr
+    assert {path.name.split("-")[0] for path in tmp_path.glob("*/*")} == {FILE}
 
 
 # -- versions -------------------------------------------------------------------------------------------------

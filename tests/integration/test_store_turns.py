@@ -6,7 +6,7 @@ import asyncio
 from random import Random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostler.model.events import (
@@ -112,6 +112,7 @@ async def written(turns: list[list[Event]]) -> tuple[dict[str, list[tuple[Any, .
     return found
 
 
+@settings(max_examples=60)
 @given(st.integers(0, 1 << 30), st.lists(st.integers(0, 25), min_size=1, max_size=8))
 def test_bulk_and_one_by_one_leave_the_same_rows(seed: int, sizes: list[int]) -> None:
     history = History(Random(seed))

@@ -92,4 +92,6 @@ def trouble(error: OSError, path: Path) -> StoreError:
     """An operating system's complaint about a file of ours, in our words."""
     if error.errno in _FULL:
         return StoreFull(f"{path}: can't be written for the moment ({error.strerror}); make room on its disk")
-    return StoreError(f"{path}: {error.strerror or error}")
+    return StoreError(
+        f"{path}: {error.strerror or error}; see who owns it, or set HOSTLER_STATE_DIR to a folder of yours"
+    )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from hostler.errors import StoreError
 from hostler.stores.failures import from_sqlite
-from hostler.stores.files import sync_folder
+from hostler.stores.files import open_private, sync_file, sync_folder, trouble
 from hostler.stores.versions import APPLICATION, VERSION
 
 _WAIT = 10.0
@@ -61,7 +62,8 @@ def _connect_reader(file: Path) -> sqlite3.Connection:
 
 
 def _connect_writer(file: Path) -> sqlite3.Connection:
-    _touch(file)
+    if not file.exists():
+        _make(file)
     # -wal is gone after a clean end, so one that holds something means an unclean one, or a living owner.
     unclean = _size(file.with_name(file.name + "-wal")) > 0
     db = sqlite3.connect(file, timeout=_WAIT, isolation_level=None, check_same_thread=False)
@@ -77,7 +79,6 @@ def _connect_writer(file: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_size_limit = 67108864")
         if found == 0:
             _create(db)
-            sync_folder(file.parent)
         elif found < VERSION:
             from hostler.stores.migrating import migrate
 
@@ -90,9 +91,15 @@ def _connect_writer(file: Path) -> sqlite3.Connection:
 
 def _version(db: sqlite3.Connection, file: Path) -> int:
     """The store's version, 0 for one that is still empty. Refuses what isn't ours to use."""
-    application = db.execute("PRAGMA application_id").fetchone()[0]
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if application == 0 and version == 0 and not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+    # All of it at one moment: another process may be making the store just now.
+    db.execute("BEGIN")
+    try:
+        something = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        application = db.execute("PRAGMA application_id").fetchone()[0]
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    finally:
+        db.execute("ROLLBACK")
+    if not something and application == 0 and version == 0:
         return 0
     if application != APPLICATION:
         raise StoreError(
@@ -134,22 +141,29 @@ def _check(db: sqlite3.Connection, file: Path) -> None:
         )
 
 
-def _touch(file: Path) -> None:
-    """Make a missing file with our mode before SQLite does with the umask's; -wal and -shm take the same mode.
+def _make(file: Path) -> None:
+    """Make a new store beside its place and put it there whole, so that nobody ever finds half of one.
 
-    A file that exists is not opened: closing it again would drop this process's other locks on it.
+    Our mode comes before SQLite's: -wal and -shm take the same. Of several processes that do this at once one wins.
     """
+    new = file.with_name(f"{file.name}.{os.urandom(6).hex()}.new")
     try:
-        if not file.exists():
-            fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            os.fchmod(fd, 0o600)
-            os.close(fd)
-    except FileExistsError:
-        pass
+        os.close(open_private(new))
+        db = sqlite3.connect(new, isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            _create(db)
+        finally:
+            db.close()
+        sync_file(new)
+        with suppress(FileExistsError):
+            os.link(new, file)
+        sync_folder(file.parent)
     except OSError as error:
-        raise StoreError(
-            f"{file}: {error.strerror}; see who owns it, or set HOSTLER_STATE_DIR to a folder of yours"
-        ) from error
+        raise trouble(error, file) from error
+    finally:
+        for end in ("", "-wal", "-shm"):
+            new.with_name(new.name + end).unlink(missing_ok=True)
 
 
 def _size(file: Path) -> int:
