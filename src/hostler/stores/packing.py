@@ -15,15 +15,17 @@ from hostler.model.hosts import Host
 from hostler.model.runs import BatchSpec
 
 
-def pack_args(args: Sequence[bytes]) -> bytes:
+def pack_args(args: Sequence[bytes]) -> bytearray:
     """Join arguments, each ended by NUL, which none of them can hold; raises UsageError for one that does.
 
+    A bytearray, because the driver binds that at once, and bytes at ten times the cost.
+
     >>> pack_args((b"a", b"")), pack_args(())
-    (b'a\\x00\\x00', b'')
+    (bytearray(b'a\\x00\\x00'), bytearray(b''))
     """
-    if not args:
-        return b""
-    packed = b"\0".join(args) + b"\0"
+    packed = bytearray(b"\0".join(args))
+    if args:
+        packed += b"\0"
     if packed.count(0) != len(args):
         raise UsageError("an argument of a job holds a NUL byte, which no command line can carry")
     return packed

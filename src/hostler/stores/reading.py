@@ -53,7 +53,8 @@ class Reader:
         try:
             yield
         finally:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def version(self) -> int:
         """A number that changes whenever another connection has committed: a cheap look before a dear one."""

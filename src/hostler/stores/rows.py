@@ -21,18 +21,24 @@ from hostler.stores.facts import FACTS, INSERT_EVENT, EventRow, event_row
 # Enum members are bound slowly and hashed slowly; at two facts a job their plain values are worth having.
 _QUEUED: Final = JobState.QUEUED._value_
 _OPEN: Final = JobState.OPEN._value_
-
-_NOT_STARTED: Final = (None, None)
-_NO_OUTPUT: Final = (None, None, None, None, None)
+# Python's driver binds exact ints, floats and strs at once and looks for an adapter for all else, None and bool
+# included, at ten times the cost. So what is absent goes as a number that no host can send, and is NULL again in SQL.
+_NONE: Final = -(1 << 62)
+_NO_TIME: Final = -1.0
+_NOT_STARTED: Final = (_NONE, _NO_TIME)
+_NO_OUTPUT: Final = ("", _NONE, _NONE, _NONE, _NONE)
 
 _DISPATCHED = """INSERT INTO attempt (run, job, n, worker, serial, state, dispatched_seq, dispatched_at, detail)
 VALUES (?, ?, ?, ?, ?, 0, ?, ?, '')"""
 _STARTED = (
     "UPDATE attempt SET started_seq = ?, started_at = ? WHERE run = ? AND job = ? AND n = ? AND state = 0"
 )
-_ENDED = """UPDATE attempt SET state = 1, started_seq = coalesce(?, started_seq), started_at = coalesce(?, started_at),
-ended_seq = ?, ended_at = ?, ending = ?, after = ?, tries = ?, code = ?, signal = ?, elapsed = ?, file = ?,
-file_offset = ?, out = ?, err = ?, interleaved = ?, detail = ? WHERE run = ? AND job = ? AND n = ? AND state = 0"""
+_ENDED = f"""UPDATE attempt SET state = 1,
+started_seq = coalesce(nullif(?, {_NONE}), started_seq), started_at = coalesce(nullif(?, {_NO_TIME}), started_at),
+ended_seq = ?, ended_at = ?, ending = ?, after = ?, tries = ?, code = nullif(?, {_NONE}), signal = nullif(?, {_NONE}),
+elapsed = nullif(?, {_NO_TIME}), file = nullif(?, ''), file_offset = nullif(?, {_NONE}), out = nullif(?, {_NONE}),
+err = nullif(?, {_NONE}), interleaved = nullif(?, {_NONE}), detail = ?
+WHERE run = ? AND job = ? AND n = ? AND state = 0"""
 _JOB_OUT = "UPDATE job SET state = 1, attempts = ? WHERE run = ? AND seq = ? AND state = 0"
 _JOB_BACK = "UPDATE job SET state = ?, tries = ? WHERE run = ? AND seq = ? AND state = 1"
 _JOB_ANY = """UPDATE job SET state = ?, tries = coalesce(?, tries), attempts = coalesce(?, attempts),
@@ -152,10 +158,10 @@ class _Changes:
             event.ending._value_,
             then,
             event.tries,
-            event.code,
-            event.signal,
-            event.elapsed,
-            *((ref.file, ref.offset, ref.out, ref.err, ref.indexed) if ref else _NO_OUTPUT),
+            _NONE if event.code is None else event.code,
+            _NONE if event.signal is None else event.signal,
+            _NO_TIME if event.elapsed is None else event.elapsed,
+            *((ref.file, ref.offset, ref.out, ref.err, int(ref.indexed)) if ref else _NO_OUTPUT),
             event.detail,
             self._run,
             job,

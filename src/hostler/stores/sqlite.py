@@ -120,7 +120,10 @@ class SqliteStore:
             while chunk := list(islice(source, _CHUNK)):
                 db.executemany(
                     "INSERT INTO job (run, seq, key, args, state, tries, attempts) VALUES (?, ?, ?, ?, 0, 0, 0)",
-                    [(run, seq, key, pack_args(args)) for seq, (args, key) in enumerate(chunk, total + 1)],
+                    [
+                        (run, seq, bytearray(key), pack_args(args))
+                        for seq, (args, key) in enumerate(chunk, total + 1)
+                    ],
                 )
                 total += len(chunk)
                 if self._disk:
