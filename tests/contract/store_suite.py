@@ -15,6 +15,7 @@ from hostler.model.events import (
     Event,
     JobsRequeued,
 )
+from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, JobState, OutputRef, Queued
 from hostler.ports import Turn
 from hostler.stores.reads.attempts import attempts, job
@@ -117,6 +118,26 @@ class StoreContract:
         with pytest.raises(StoreError):
             await accepted(store, 1)
         assert len(runs(store.reader)) == 1
+
+    async def test_hosts_that_join_later_come_behind_and_nobody_is_renumbered(
+        self, store: SqliteStore
+    ) -> None:
+        mine = await begun(store)
+        await mine.turn(dispatched(1, worker=2, serial=5))
+        moved = Host(name="web2", address="10.9.9.9")
+        more = [Host(name=name, address="10.0.0.7") for name in ("web3", "web4")]
+        await store.add_workers(mine.claim, [more[0], moved, *more])
+        workers = (await store.batch_rows(mine.claim.run)).workers
+        assert [(each.id, each.host) for each in workers] == [
+            (1, HOSTS[0]), (2, moved), (3, more[0]), (4, more[1]),
+        ]  # fmt: skip
+        assert (workers[1].token, workers[1].serial) == ("0" * 15 + "1", 5)
+        assert len({each.token for each in workers}) == 4 and len(workers[3].token) == 16
+        await mine.turn(dispatched(2, worker=4))
+        await store.release(mine.claim)
+        await writer(store, mine.claim.run)
+        with pytest.raises(StaleEpoch):
+            await store.add_workers(mine.claim, more)
 
     # -- the queue ------------------------------------------------------------------------------------------
 

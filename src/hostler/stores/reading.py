@@ -53,8 +53,8 @@ class Reader:
         try:
             yield
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            # Not ROLLBACK: SQLite may have ended the transaction by itself, after an error.
+            self._connection.rollback()
 
     def version(self) -> int:
         """A number that changes whenever another connection has committed: a cheap look before a dear one."""

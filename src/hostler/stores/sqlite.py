@@ -25,6 +25,7 @@ from hostler.model.hosts import Host
 from hostler.model.jobs import Queued
 from hostler.model.runs import BatchRows, BatchSpec
 from hostler.ports import Turn
+from hostler.stores.enrolling import INSERT_WORKER, add_workers
 from hostler.stores.facts import INSERT_EVENT, event_row
 from hostler.stores.failures import from_sqlite
 from hostler.stores.files import make_folder, sync_folder
@@ -108,8 +109,7 @@ class SqliteStore:
                 (uid, spec_to_json(spec), command, at),
             ).fetchone()[0]
             db.executemany(
-                "INSERT INTO worker (run, id, name, host, token, serial, state, strikes, why) "
-                "VALUES (?, ?, ?, ?, ?, 0, 'new', 0, '')",
+                INSERT_WORKER,
                 [
                     (run, id, host.name, host_to_json(host), token)
                     for id, (host, token) in enumerate(zip(hosts, tokens, strict=True), 1)
@@ -180,6 +180,14 @@ class SqliteStore:
             db.execute("UPDATE run SET owner = NULL WHERE number = ? AND epoch = ?", (claim.run, claim.epoch))
         if lock := self._locks.pop(claim.run, None):
             lock.drop()
+
+    async def add_workers(self, claim: Claim, hosts: Sequence[Host]) -> None:
+        """Enrol more hosts in a run that is ours. One of a name that is enrolled keeps its number and token.
+
+        Nobody is put out: a worker may hold attempts that only it can answer for. Raises StaleEpoch.
+        """
+        async with self._transaction() as db:
+            add_workers(db, claim.run, claim.epoch, hosts)
 
     async def batch_rows(self, run: int) -> BatchRows:
         """All that the engine needs of a run. Raises UsageError for an unknown one."""
