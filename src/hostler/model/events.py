@@ -27,6 +27,16 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunAccepted(Event):
+    """A run is on disk, with all that it wants. Always a run's first event."""
+
+    type: ClassVar[str] = "run.accepted"
+    uid: str
+    kind: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
     """A controller has taken the run: the first one, or with epoch above 1 the next."""
 
