@@ -6,7 +6,9 @@ It must never guess: what the store doesn't know is said to be unknown.
 from __future__ import annotations
 
 import signal
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from hostler.model.durations import format_duration
 from hostler.model.jobs import Ending
@@ -69,4 +71,10 @@ def when(at: float | None) -> str:
     """A moment, seconds since the epoch, as date and time of the zone that we are in; "-" for none."""
     if at is None:
         return "-"
+    return _second(int(at), time.tzname)
+
+
+@lru_cache(maxsize=1024)
+def _second(at: int, zone: tuple[str, str]) -> str:
+    """A long list holds many moments of one second."""
     return datetime.fromtimestamp(at, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
