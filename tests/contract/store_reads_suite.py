@@ -13,13 +13,14 @@ from hostler.model.events import (
     HostReleased,
     HostStruck,
     JobsAccepted,
+    RunAccepted,
     RunFinished,
     RunStarted,
     StopRequested,
 )
 from hostler.model.jobs import Ending, JobState, OutputRef
 from hostler.stores.reads.attempts import attempts, job
-from hostler.stores.reads.events import UnknownEvent, events
+from hostler.stores.reads.events import events
 from hostler.stores.reads.report import bad_jobs, maybe_doubled, slowest, span, worker_figures
 from hostler.stores.reads.runs import resolve, run, runs
 from hostler.stores.sqlite import SqliteStore
@@ -133,7 +134,7 @@ class StoreReadsContract:
         found = list(events(store.reader, mine.claim.run))
         assert [seq for seq, _ in found] == list(range(1, len(told) + 3))
         first, second = found[0][1], found[1][1]
-        assert isinstance(first, UnknownEvent) and first.type == "run.accepted"
+        assert isinstance(first, RunAccepted) and first.kind == "batch"
         assert second == JobsAccepted(at=AT, first=1, last=300)
         assert [event for _, event in found[2:]] == told
         for since in (0, 1, 5, 111, len(told), len(told) + 2, len(told) + 99):

@@ -8,7 +8,6 @@ and never say that something is on disk before it is.
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from hostler.clock import Clock, SystemClock
 from hostler.errors import RunBusy, UsageError
-from hostler.model.events import JobsAccepted
+from hostler.model.events import JobsAccepted, RunAccepted
 from hostler.model.hosts import Host
 from hostler.model.jobs import Queued
 from hostler.model.runs import BatchRows, BatchSpec
@@ -132,11 +131,11 @@ class SqliteStore:
             if not total:
                 raise UsageError("no jobs: give one a line on stdin, after :::, or with --jobs FILE")
             db.execute("UPDATE run SET total = ? WHERE number = ?", (total, run))
-            accepted = json.dumps({"uid": uid, "kind": "batch", "command": command})
+            accepted = RunAccepted(at=at, uid=uid, kind="batch", command=command)
             db.executemany(
                 INSERT_EVENT,
                 [
-                    (run, 1, at, "run.accepted", accepted),
+                    event_row(run, 1, accepted),
                     event_row(run, 2, JobsAccepted(at=at, first=1, last=total)),
                 ],
             )
