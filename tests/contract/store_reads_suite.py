@@ -20,6 +20,7 @@ from hostler.model.events import (
 )
 from hostler.model.jobs import Ending, JobState, OutputRef
 from hostler.stores.reads.attempts import attempts, job
+from hostler.stores.reads.batch import spec
 from hostler.stores.reads.events import events
 from hostler.stores.reads.report import bad_jobs, maybe_doubled, slowest, span, worker_figures
 from hostler.stores.reads.runs import resolve, run, runs
@@ -74,7 +75,7 @@ class StoreReadsContract:
         await accepted(store, 1, uid="2222" + "2" * 28)
         assert [resolve(store.reader, text) for text in ("last", "1", "abce", "2222")] == [3, 1, 2, 3]
         for text, words in (
-            ("999", "no run 999; the last is 3"),
+            ("999", "no run 999; the newest is 3"),
             ("abc", "at least 4"),
             ("9" * 30, "no run 9"),
             ("-1", "give a number"),
@@ -199,13 +200,18 @@ class StoreReadsContract:
         assert [each.last for each in bad_jobs(store.reader, number, states=[JobState.QUEUED])] == [None]
         assert [row.job for row in slowest(store.reader, number, limit=2)] == [3, 1]
         one, two = worker_figures(store.reader, number)
-        assert (one.name, one.attempts, one.ok, one.failed, one.open, one.busy, one.mean) == (
-            "web1", 2, 1, 1, 0, 1.0, 1.0,
-        )  # fmt: skip
-        assert (two.name, two.attempts, two.ok, two.failed, two.open, two.busy, two.mean) == (
-            "web2", 2, 1, 1, 0, 8.0, 4.0,
-        )  # fmt: skip
+        assert (one.name, one.attempts, one.ok, one.failed, one.gone) == ("web1", 2, 1, 0, 1)
+        assert (two.name, two.attempts, two.ok, two.failed, two.gone) == ("web2", 2, 1, 1, 0)
+        assert [(each.open, each.busy, each.mean) for each in (one, two)] == [(0, 1.0, 1.0), (0, 8.0, 4.0)]
         assert span(store.reader, number) == (AT + 1, AT + 5)
+
+    async def test_options_given_when_a_run_is_taken_up_override_its_own(self, store: SqliteStore) -> None:
+        mine = await begun(store, 1)
+        options = {"slots": 7, "timeout": 2.5}
+        await mine.turn(RunStarted(at=AT, epoch=mine.claim.epoch, owner="me", options=options))
+        wanted = (await store.batch_rows(mine.claim.run)).spec
+        assert (wanted.slots, wanted.timeout) == (7, 2.5)
+        assert spec(store.reader, mine.claim.run) == wanted
 
     async def test_a_job_that_may_have_run_twice_is_told(self, store: SqliteStore) -> None:
         mine = await begun(store, 4)

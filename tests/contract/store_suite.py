@@ -317,7 +317,7 @@ class StoreContract:
         with pytest.raises(UsageError, match="no run 999; there are none yet"):
             await store.claim(999, owner="me", at=AT)
         await accepted(store)
-        with pytest.raises(UsageError, match="no run 999; the last is 1"):
+        with pytest.raises(UsageError, match="no run 999; the newest is 1"):
             await store.claim(999, owner="me", at=AT)
         with pytest.raises(UsageError, match="no run 999"):
             await store.batch_rows(999)

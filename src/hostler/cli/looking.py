@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from hostler.engine.alike import Failure, clusters
 from hostler.engine.summary import HostFigures, Summary, exit_code
 from hostler.errors import StoreError, UsageError
-from hostler.model.jobs import Ending, JobState, OutputRef
+from hostler.model.jobs import JobState, OutputRef
 from hostler.model.runs import AttemptRow, BatchSpec, RunRow
 from hostler.model.templates import Template
 from hostler.stores.folder import state_dir
@@ -24,9 +23,8 @@ from hostler.stores.opening import connect
 from hostler.stores.output_reading import log_ref, tail
 from hostler.stores.reading import Reader
 from hostler.stores.reads import report as figures
-from hostler.stores.reads.attempts import attempts
 from hostler.stores.reads.attempts import job as job_row
-from hostler.stores.reads.batch import batch_rows, workers
+from hostler.stores.reads.batch import spec, workers
 from hostler.stores.reads.runs import has_owner, resolve, run
 from hostler.views.colours import wanted
 from hostler.views.report import Findings, Slow
@@ -42,8 +40,6 @@ TAIL = 10
 WIDTH = 120
 
 #: Endings that are the host's, not the job's, and the states in which they can leave a job.
-ENDED_BY_HOST = (Ending.LOST, Ending.INTERRUPTED, Ending.UNREACHABLE)
-HOSTS_FAULT = (JobState.QUEUED, JobState.LOST, JobState.INTERRUPTED)
 
 BY_WORD = {state.word: state for state in JobState}
 
@@ -110,7 +106,7 @@ def look(reader: Reader | None, name: str) -> Look:
     if reader is None:
         raise UsageError(f"no run {name}; there are none yet (hostler batch makes one)")
     number = resolve(reader, name)
-    wanted = batch_rows(reader, number).spec
+    wanted = spec(reader, number)
     return Look(
         reader=reader,
         row=run(reader, number),
@@ -143,16 +139,14 @@ def host_figures(seen: Look) -> list[HostFigures]:
         worker.id: worker.host.slots or seen.spec.slots for worker in workers(seen.reader, seen.row.number)
     }
     idle = "waiting" if seen.alive else "unused"
-    given_up = attempts(seen.reader, seen.row.number, states=HOSTS_FAULT)
-    gone = Counter(attempt.worker for attempt in given_up if attempt.ending in ENDED_BY_HOST)
     return [
         HostFigures(
             host=worker.name,
             state=worker.state if worker.state != "new" else "out" if worker.why else idle,
             why=worker.why,
             ok=worker.ok,
-            failed=worker.failed - gone[worker.name],
-            gone=gone[worker.name],
+            failed=worker.failed,
+            gone=worker.gone,
             open=worker.open,
             busy=worker.busy,
             slots=slots.get(worker.id),

@@ -45,6 +45,12 @@ def _run_started(db: sqlite3.Connection, run: int, event: RunStarted) -> None:
         "exit_code = NULL, stopping = 0, counts = NULL WHERE number = ?",
         (event.owner, event.at, run),
     )
+    if event.options:
+        # Options given when a run is taken up again override its own from then on.
+        (text,) = db.execute("SELECT spec FROM run WHERE number = ?", (run,)).fetchone()
+        db.execute(
+            "UPDATE run SET spec = ? WHERE number = ?", (json.dumps(json.loads(text) | event.options), run)
+        )
     # What an earlier owner thought of the workers is no longer known to be so.
     db.execute("UPDATE worker SET state = 'new', why = '' WHERE run = ?", (run,))
 

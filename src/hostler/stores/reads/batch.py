@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hostler.errors import UsageError
 from hostler.model.jobs import JobState, Queued
-from hostler.model.runs import BatchRows, OpenAttempt, Worker
+from hostler.model.runs import BatchRows, BatchSpec, OpenAttempt, Worker
 from hostler.stores.packing import host_from_json, spec_from_json, unpack_args
 from hostler.stores.reading import Reader
 
@@ -85,8 +85,19 @@ def _open_attempts(reader: Reader, run: int) -> list[OpenAttempt]:
     ]
 
 
+def spec(reader: Reader, run: int) -> BatchSpec:
+    """What a batch wants, without counting its jobs. Raises UsageError for an unknown run."""
+    row = reader.one("SELECT spec FROM run WHERE number = ?", run)
+    if row is None:
+        raise unknown_run(reader, run)
+    return spec_from_json(row[0])
+
+
 def unknown_run(reader: Reader, run: int) -> UsageError:
     """The error that says which runs there are."""
     row = reader.one("SELECT max(number) FROM run")
     last = row[0] if row else None
-    return UsageError(f"no run {run}; " + ("there are none yet" if last is None else f"the last is {last}"))
+    return UsageError(
+        f"no run {run}; "
+        + ("there are none yet" if last is None else f"the newest is {last} (see: hostler runs)")
+    )

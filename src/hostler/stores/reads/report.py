@@ -11,6 +11,8 @@ from hostler.stores.packing import unpack_args
 from hostler.stores.reading import Reader
 from hostler.stores.reads.attempts import COLUMNS, FROM, attempt_row, marks
 
+#: Endings that are the host's doing, not the job's.
+ENDED_BY_HOST = (Ending.LOST.value, Ending.INTERRUPTED.value, Ending.UNREACHABLE.value)
 NOT_WELL = tuple(state for state in JobState if state.final and state is not JobState.OK)
 
 
@@ -26,7 +28,10 @@ class BadJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFigures:
-    """What one worker did. `busy` adds up the seconds of its attempts, `mean` is their average."""
+    """What one worker did. `busy` adds up the seconds of its attempts, `mean` is their average.
+
+    `failed` counts attempts that the job ended badly, `gone` those that the host ended or lost.
+    """
 
     id: int
     name: str
@@ -36,6 +41,7 @@ class WorkerFigures:
     attempts: int
     ok: int
     failed: int
+    gone: int
     open: int
     busy: float
     mean: float | None
@@ -71,12 +77,18 @@ def slowest(reader: Reader, run: int, *, limit: int = 5) -> list[AttemptRow]:
 
 def worker_figures(reader: Reader, run: int) -> list[WorkerFigures]:
     """What each worker did, in order of their ids; taken-back attempts don't count."""
+    # Grouped before it is joined: joined first, every worker would scan all attempts.
     rows = reader.all(
-        "SELECT w.id, w.name, w.state, w.strikes, w.why, count(a.job), "
-        "coalesce(sum(a.ending = 'ok'), 0), coalesce(sum(a.ending != 'ok'), 0), coalesce(sum(a.state = 0), 0), "
-        "coalesce(sum(a.elapsed), 0.0), avg(a.elapsed) "
-        "FROM worker w LEFT JOIN attempt a ON a.run = w.run AND a.worker = w.id AND a.ending IS NOT ? "
-        "WHERE w.run = ? GROUP BY w.id ORDER BY w.id",
+        "SELECT w.id, w.name, w.state, w.strikes, w.why, coalesce(a.made, 0), coalesce(a.ok, 0), "
+        "coalesce(a.failed, 0), coalesce(a.gone, 0), coalesce(a.open, 0), coalesce(a.busy, 0.0), a.mean FROM worker w LEFT JOIN ("
+        "SELECT worker, count(*) AS made, sum(ending = 'ok') AS ok, "
+        f"sum(ending != 'ok' AND ending NOT IN ({marks(ENDED_BY_HOST)})) AS failed, "
+        f"sum(ending IN ({marks(ENDED_BY_HOST)})) AS gone, sum(state = 0) AS open, sum(elapsed) AS busy, "
+        "avg(elapsed) AS mean FROM attempt WHERE run = ? AND ending IS NOT ? GROUP BY worker"
+        ") a ON a.worker = w.id WHERE w.run = ? ORDER BY w.id",
+        *ENDED_BY_HOST,
+        *ENDED_BY_HOST,
+        run,
         Ending.REVOKED.value,
         run,
     )
@@ -90,11 +102,12 @@ def worker_figures(reader: Reader, run: int) -> list[WorkerFigures]:
             attempts=attempts,
             ok=ok,
             failed=failed,
+            gone=gone,
             open=open_,
             busy=busy,
             mean=mean,
         )
-        for id, name, state, strikes, why, attempts, ok, failed, open_, busy, mean in rows
+        for id, name, state, strikes, why, attempts, ok, failed, gone, open_, busy, mean in rows
     ]
 
 
