@@ -33,8 +33,10 @@ from hostler.stores.outputs import RunOutputs, read_output
 from hostler.stores.sqlite import Claim, SqliteStore
 from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.views.console import Console
+from hostler.views.hostnews import HostNews
 from hostler.views.live import Live
 from hostler.views.showing import JobOutput
+from hostler.views.tables import counted
 from hostler.work.batch import BatchWork, Setting
 
 
@@ -53,15 +55,16 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
+#: Who can launch machines.
+PROVIDERS = ("sandbox",)
+
+
 def provider(name: str) -> Provider:
-    """The provider called `name`. Raises UsageError."""
-    from hostler.errors import UsageError
+    """The provider called `name`, one of PROVIDERS."""
+    from hostler.providers.sandbox import Sandbox
 
-    if name == "sandbox":
-        from hostler.providers.sandbox import Sandbox
-
-        return Sandbox()
-    raise UsageError(f"no provider {name!r}; there is: sandbox")
+    assert name in PROVIDERS
+    return Sandbox()
 
 
 def sandbox_hosts() -> tuple[Host, ...]:
@@ -73,9 +76,15 @@ def sandbox_hosts() -> tuple[Host, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How a controller is to work on a run. `options` override the run's own from now on."""
+    """How a controller is to work on a run. `options` override the run's own from now on.
+
+    `launch` is how many machines `provider` is to launch for it; with `keep` they are left running at its end.
+    """
 
     options: dict[str, Any] = field(default_factory=dict)
+    launch: int = 0
+    provider: str = "sandbox"
+    keep: bool = False
     retry: bool = False
     line_buffer: bool = False
     quiet: bool = False
@@ -137,7 +146,7 @@ class OpenRun:
             self._pace = self._pace.seen(now, done)
         phase = ""
         if batch.stopping:
-            phase = f"stopping: waiting for {counts[JobState.OPEN]} jobs to end"
+            phase = f"stopping: waiting for {counted(counts[JobState.OPEN], 'job')} to end"
         elif not up and left:
             phase = "connecting"
         known = (JobState.OK, JobState.FAILED, JobState.TIMEOUT, JobState.LOST)
@@ -169,12 +178,13 @@ async def open_batch(
     assert folder is not None, "a run is worked on from a store on disk"
     files = RunOutputs(folder, epoch=claim.epoch)
     output = JobOutput(console, line_buffer=wanted.line_buffer, read=partial(read_output, folder))
+    news = HostNews(console.note)
     bus = Bus(
         store,
         run=number,
         epoch=claim.epoch,
         seq=claim.seq,
-        views=[output, *views],
+        views=[output, news, *views],
         clock=clock,
         say=console.note,
     )
@@ -189,6 +199,7 @@ async def open_batch(
             await bus.commit([put_back])
             rows = await store.batch_rows(number)
     spec, workers = rows.spec, {worker.id: worker for worker in rows.workers}
+    news.names = {worker.id: worker.host.name for worker in rows.workers}
     assert store.folder is not None
     transport = AsyncsshTransport(state=store.folder, strict=wanted.strict, say=console.note)
     work = BatchWork(
@@ -224,7 +235,7 @@ def _link(worker: Worker, *, transport: AsyncsshTransport, claim: Claim, spec: B
         run=claim.run,
         token=worker.token,
         epoch=claim.epoch,
-        slots=worker.host.slots or spec.slots,
+        slots=spec.slots or worker.host.slots,
         lease=spec.lease,
     )
 

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from hostler.cli.options import whole
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
     from hostler.cli.splitter import Split
     from hostler.model.hosts import Host
+    from hostler.model.selectors import Selector
     from hostler.model.templates import Template
+    from hostler.wiring import Wanted
+
+#: The lease of --on-disconnect kill, in seconds: three keepalives, since an end of the line may never arrive.
+KILL = 45.0
 
 EXAMPLES = """\b
 Examples:
@@ -44,6 +50,9 @@ Examples:
     "--connect-timeout", metavar="DUR", default="30s", help="Give a host this long to answer (30s)."
 )
 @click.option("--retries", metavar="N", help="Try a job that fails or times out this many times more.")
+@click.option(
+    "--on-disconnect", metavar="WHAT", help="When a host's line is lost: lease=DUR (lease=2m) or kill."
+)
 @click.option("--line-buffer", is_flag=True, help="Print output line by line as it comes, not job by job.")
 @click.option("--launch", metavar="N", help="Launch N hosts for this run; they end with it.")
 @click.option("--provider", metavar="NAME", help="Who launches them (sandbox).")
@@ -57,7 +66,7 @@ Examples:
 )
 @click.option("-y", "--yes", is_flag=True, help="Don't ask before anything that costs money.")
 @click.pass_obj
-def command(split: Split, **options: Any) -> int:
+def command(split: Split, /, **options: Any) -> int:
     """Spread jobs over hosts; each is done once, and a run can be resumed whatever happened.
 
     Jobs come from stdin (a line is one argument), from behind ':::', or from --jobs FILE. The command stands behind
@@ -78,11 +87,13 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
     from hostler.model.runs import BatchSpec
     from hostler.model.templates import Template
 
+    if split.command is not None and not any(split.command):
+        raise UsageError("no command behind '--': name one, or leave '--' out when each job is a command")
     changes = overrides(options)
+    how = wanted(options, {})
     template = Template.parse(split.command or (), shell=options["shell"])
-    launch = whole(options["launch"], "--launch", most=1000) if options["launch"] else 0
     with closing(_JobSource(split, options["job_file"])) as source:
-        hosts = [] if launch and not (options["hosts"] or options["hostfile"]) else chosen_hosts(options)
+        hosts = [] if how.launch and not _names_hosts(options) else chosen_hosts(options)
         from hostler.cli.running import new_run
 
         spec = BatchSpec(template=template.to_json(), **changes)
@@ -93,10 +104,7 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
                 command=words,
                 hosts=hosts,
                 jobs=source.jobs(template),
-                launch=launch,
-                provider=options["provider"],
-                keep=options["keep"],
-                wanted=wanted(options, {}),
+                wanted=how,
                 note_skipped=lambda: source.skipped,
             )
         )
@@ -104,17 +112,19 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
 
 def _go_on(options: dict[str, Any]) -> int:
     """A run that is there already."""
+    if options["shell"] is not None:
+        raise UsageError("--shell: a run that goes on keeps its command")
+    if options["exclude"] and not _names_hosts(options):
+        raise UsageError("--exclude: name the hosts that are to join, with --hosts, --hostfile or -i")
+    how = wanted(options, overrides(options), retry=bool(options["retry"]))
+    hosts = chosen_hosts(options) if _names_hosts(options) else []
     from hostler.cli.running import resumed_run
 
-    hosts = chosen_hosts(options) if options["hosts"] or options["hostfile"] else []
-    return asyncio.run(
-        resumed_run(
-            options["resume"] or options["retry"],
-            hosts=hosts,
-            keep=options["keep"],
-            wanted=wanted(options, overrides(options), retry=bool(options["retry"])),
-        )
-    )
+    return asyncio.run(resumed_run(options["resume"] or options["retry"], hosts=hosts, wanted=how))
+
+
+def _names_hosts(options: dict[str, Any]) -> bool:
+    return bool(options["hosts"] or options["hostfile"] or options["inventory"])
 
 
 class _JobSource:
@@ -132,8 +142,9 @@ class _JobSource:
             except OSError as error:
                 raise UsageError(f"--jobs {file}: {error.strerror}") from None
         if sys.stdin is None or os.isatty(0):
+            state = "closed" if sys.stdin is None else "a terminal"
             raise UsageError(
-                "no jobs: stdin is a terminal; pipe jobs in, write them behind ':::', or use --jobs FILE"
+                f"no jobs: stdin is {state}; pipe jobs in, write them behind ':::', or use --jobs FILE"
             )
         return sys.stdin.buffer
 
@@ -150,9 +161,12 @@ class _JobSource:
                 yield args, key(args)
             return
         lines = jobs_from_lines(self._file, name=self._name)
-        for line in lines:
-            one = (line,)
-            yield one, key(one)
+        try:
+            for line in lines:
+                one = (line,)
+                yield one, key(one)
+        except OSError as error:
+            raise UsageError(f"{self._name}: {error.strerror}") from None
         self.skipped = lines.skipped
 
     def close(self) -> None:
@@ -164,10 +178,11 @@ class _JobSource:
 def chosen_hosts(options: dict[str, Any]) -> list[Host]:
     """The hosts that the options name. Raises UsageError, SpecError."""
     from hostler.manifests import load_inventory, read_hostfile
-    from hostler.model.selectors import parse_targets
+    from hostler.model.hosts import Inventory
     from hostler.wiring import sandbox_hosts
 
-    inventory = load_inventory([Path(path) for path in options["inventory"]], extra=sandbox_hosts())
+    files = [Path(path) for path in options["inventory"]]
+    inventory = load_inventory(files, extra=sandbox_hosts())
     text = options["hosts"]
     if options["hostfile"]:
         if text:
@@ -178,63 +193,93 @@ def chosen_hosts(options: dict[str, Any]) -> list[Host]:
             raise UsageError(
                 "no hosts: name them with --hosts 'user@host1,user@host2', --hostfile FILE or -i FILE"
             )
-        text = "all"
-    hosts = list(parse_targets(text).pick(inventory, files=read_hostfile))
-    if options["exclude"]:
-        without = {
-            host.name for host in parse_targets(options["exclude"]).pick(inventory, files=read_hostfile)
-        }
-        hosts = [host for host in hosts if host.name not in without]
+        # All that the files name, and nothing that is known without them.
+        named = {host.name for host in load_inventory(files)}
+        inventory, text = Inventory(tuple(host for host in inventory if host.name in named)), "all"
+    exclude = _targets("--exclude", options["exclude"]) if options["exclude"] else None
+    hosts = list(_targets("--hosts", text).pick(inventory, files=read_hostfile, leave_out=exclude))
     if not hosts:
-        raise UsageError(f"no host is left of {text!r}")
+        raise UsageError(f"no host is left of {text!r}" + (" without those of -x" if exclude else ""))
     return hosts
+
+
+def _targets(flag: str, text: str) -> Selector:
+    """A target text from a flag. Raises UsageError that shows it."""
+    from hostler.model.selectors import parse_targets
+
+    try:
+        return parse_targets(text)
+    except UsageError as error:
+        raise UsageError(f"{flag} {text!r}: {str(error).removeprefix('targets: ')}") from None
 
 
 def overrides(options: dict[str, Any]) -> dict[str, Any]:
     """The parts of the spec that were given on this command line."""
-    from hostler.model.durations import parse_duration
-
     changes: dict[str, Any] = {}
     if options["slots"] is not None:
         changes["slots"] = whole(options["slots"], "--slots", least=1, most=10_000)
     if options["timeout"] is not None:
-        changes["timeout"] = parse_duration(options["timeout"])
-        if not changes["timeout"]:
-            raise UsageError("--timeout 0: must be more than nothing")
+        changes["timeout"] = duration(options["timeout"], "--timeout")
     if options["retries"] is not None:
         changes["retries"] = whole(options["retries"], "--retries", least=0, most=1000)
+    if options["on_disconnect"] is not None:
+        changes["lease"] = lease(options["on_disconnect"])
     return changes
 
 
-def wanted(options: dict[str, Any], changes: dict[str, Any], *, retry: bool = False) -> Any:
+def wanted(options: dict[str, Any], changes: dict[str, Any], *, retry: bool = False) -> Wanted:
     """How this controller is to work."""
-    from hostler.model.durations import parse_duration
-    from hostler.wiring import Wanted
+    from hostler.views.colours import wanted as colours_wanted
+    from hostler.wiring import PROVIDERS, Wanted
 
-    plain = options["color"] == "never" or (
-        options["color"] == "auto" and (os.environ.get("NO_COLOR") or not _err_tty())
-    )
+    launch, name = options["launch"], options["provider"]
+    if launch and not name:
+        raise UsageError(f"--launch {launch}: name who launches them, with --provider {PROVIDERS[0]}")
+    if name and not launch:
+        raise UsageError(f"--provider {name}: say how many hosts it is to launch, with --launch N")
+    if name and name not in PROVIDERS:
+        raise UsageError(f"--provider {name}: there is: {', '.join(PROVIDERS)}")
+    if options["keep"] and not (launch or options["resume"] or options["retry"]):
+        raise UsageError("--keep is about hosts that are launched for the run, with --launch N")
     return Wanted(
         options=changes,
+        launch=whole(launch, "--launch", most=500) if launch else 0,
+        provider=name or PROVIDERS[0],
+        keep=options["keep"],
         retry=retry,
         line_buffer=options["line_buffer"],
         quiet=options["quiet"],
-        colour=not plain,
+        colour=colours_wanted(options["color"], terminal=_err_tty(), environ=os.environ),
         strict=True if options["strict_host_keys"] else None,
-        connect_timeout=max(0.1, parse_duration(options["connect_timeout"])),
+        connect_timeout=duration(options["connect_timeout"], "--connect-timeout"),
         forks=whole(options["forks"], "--forks", least=1, most=10_000),
     )
 
 
-def whole(text: str, flag: str, *, least: int = 1, most: int) -> int:
-    """A whole number from a flag. Raises UsageError."""
+def duration(text: str, flag: str) -> float:
+    """A length of time from a flag, in seconds, more than none. Raises UsageError."""
+    from hostler.model.durations import parse_duration
+
     try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise UsageError(f"{flag} {text}: must be a whole number from {least} to {most}")
-    return number
+        seconds = parse_duration(text)
+    except UsageError as error:
+        raise UsageError(f"{flag}: {error}") from None
+    if not seconds:
+        raise UsageError(f"{flag} {text}: must be more than nothing")
+    return seconds
+
+
+def lease(text: str) -> float:
+    """Seconds that a host works on with nobody listening, from --on-disconnect. Raises UsageError.
+
+    >>> lease("lease=5m"), lease("kill")
+    (300.0, 45.0)
+    """
+    if text == "kill":
+        return KILL
+    if not text.startswith("lease="):
+        raise UsageError(f"--on-disconnect {text}: write lease=DUR (lease=2m is the habit) or kill")
+    return max(1.0, duration(text.removeprefix("lease="), "--on-disconnect lease="))
 
 
 def _err_tty() -> bool:

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from hostler.errors import ProviderError, RunBusy, UsageError
+from hostler.cli.machines import Machines
+from hostler.cli.stopping import Signals, name
+from hostler.clock import SystemClock
+from hostler.errors import RunBusy, StaleEpoch, StoreError
 from hostler.model.hosts import Host
-from hostler.model.instances import Instance
-from hostler.model.runs import BatchSpec
+from hostler.model.jobs import RETRYABLE
+from hostler.model.runs import BatchSpec, RunRow
 from hostler.stores.sqlite import Claim, SqliteStore
 from hostler.views.console import Console
+from hostler.views.tables import counted
 from hostler.wiring import OpenRun, Wanted, new_uid, open_batch, owner_name, provider, submit, with_state
-
-LAUNCH = 120.0
-DESTROY = 60.0
 
 
 async def new_run(
@@ -30,119 +30,165 @@ async def new_run(
     command: str,
     hosts: Sequence[Host],
     jobs: Iterable[tuple[tuple[bytes, ...], bytes]],
-    launch: int,
-    provider: str | None,
-    keep: bool,
     wanted: Wanted,
     note_skipped: Callable[[], int],
 ) -> int:
     """Accept a batch and work on it; the exit code."""
-    store = with_state()
+    uid, store = new_uid(), with_state()
+    machines = _machines(uid, wanted)
     try:
-        uid = new_uid()
-        if launch and not provider:
-            raise UsageError(f"--launch {launch}: name who launches them, with --provider sandbox")
-        launched = await _launched(launch, provider or "", uid)
-        try:
-            everyone = [*hosts, *(instance.host for instance in launched)]
-            number = await submit(store, spec=spec, command=command, hosts=everyone, jobs=jobs, uid=uid)
-            if (skipped := note_skipped()) and not wanted.quiet:
-                _say(f"{skipped} empty line{'s' if skipped > 1 else ''} skipped: they hold no job")
-            claim = await store.claim(number, owner=owner_name(), at=_now())
-            return await _work(store, claim, wanted=wanted)
-        finally:
-            if launched and not keep:
-                await _ended(provider or "", launched)
+        with Signals() as signals:
+            try:
+                launched = await _launched(machines, wanted, token=uid)
+                number = await submit(
+                    store, spec=spec, command=command, hosts=[*hosts, *launched], jobs=jobs, uid=uid
+                )
+                if (skipped := note_skipped()) and not wanted.quiet:
+                    _say(f"{counted(skipped, 'empty line')} skipped: no job in them")
+                claim = await store.claim(number, owner=owner_name(), at=SystemClock().now())
+            except BaseException as error:
+                await machines.end()
+                if isinstance(error, asyncio.CancelledError) and signals.seen:
+                    _say(f"{name(signals.seen[0])}: no run was begun")
+                    return 128 + signals.seen[0]
+                raise
+            return await _work(store, claim, wanted=wanted, machines=machines, signals=signals)
     finally:
         await store.close()
 
 
-async def resumed_run(name: str, *, hosts: Sequence[Host], keep: bool, wanted: Wanted) -> int:
+async def resumed_run(called: str, *, hosts: Sequence[Host], wanted: Wanted) -> int:
     """Go on with a run, or watch it while somebody else does; the exit code."""
-    from hostler.cli.watching import watch
     from hostler.stores.reads.runs import resolve, run
 
     store = with_state()
     try:
-        number = resolve(store.reader, name)
-        for _ in range(1000):
-            row = run(store.reader, number)
-            if row.state == "finished" and not wanted.retry:
-                return _report(store, number, wanted=wanted, signal_number=None)
+        number = resolve(store.reader, called)
+        with Signals() as signals:
             try:
-                claim = await store.claim(number, owner=owner_name(), at=_now())
-            except RunBusy:
-                if wanted.retry:
+                for _ in range(1000):
+                    row = run(store.reader, number)
+                    if _over(row, wanted):
+                        return _report(store, number, wanted=wanted, signal_number=None)
+                    try:
+                        claim = await store.claim(number, owner=owner_name(), at=SystemClock().now())
+                    except RunBusy:
+                        if wanted.retry:
+                            raise
+                        if (ended := await _followed(store, number, wanted)) is not None:
+                            return ended
+                        continue  # its owner died: the run is ours to go on with
+                    if not _over(run(store.reader, number), wanted):
+                        return await _go_on(store, claim, hosts=hosts, wanted=wanted, signals=signals)
+                    await store.release(claim)  # it was ended while we came
+            except asyncio.CancelledError:
+                if not signals.seen:
                     raise
-                ended = await watch(store, number, quiet=wanted.quiet, colour=wanted.colour)
-                if ended is not None:
-                    return ended
-                continue  # its owner died: the run is ours to go on with
-            if hosts:
-                await store.add_workers(claim, hosts)
-            return await _work(store, claim, wanted=wanted)
+                return 128 + signals.seen[0]
         raise RunBusy(number, "owners that come and go")
     finally:
         await store.close()
 
 
-async def _work(store: SqliteStore, claim: Claim, *, wanted: Wanted) -> int:
+def _over(row: RunRow, wanted: Wanted) -> bool:
+    """Whether a run has nothing left to be done as wanted."""
+    if row.state != "finished":
+        return False
+    if not wanted.retry:
+        return True
+    if any(row.counts.get(state.word) for state in RETRYABLE):
+        return False
+    _say(f"batch {row.number}: nothing to try again")
+    return True
+
+
+async def _followed(store: SqliteStore, number: int, wanted: Wanted) -> int | None:
+    """Watch a run that another process works on; its exit code, or None when that one has died."""
+    from hostler.cli.watching import watch
+
+    try:
+        ended = await watch(store, number, quiet=wanted.quiet, colour=wanted.colour)
+    except asyncio.CancelledError:
+        _say(f"no longer following batch {number}; it goes on")
+        raise
+    if ended is not None and not wanted.quiet:
+        _report(store, number, wanted=wanted, signal_number=None)
+    return ended
+
+
+async def _go_on(
+    store: SqliteStore, claim: Claim, *, hosts: Sequence[Host], wanted: Wanted, signals: Signals
+) -> int:
+    """Take a claimed run up, with more hosts if any were given."""
+    machines = _machines(claim.uid, wanted)
+    try:
+        launched = await _launched(machines, wanted, token=f"{claim.uid}-{claim.epoch}")
+        if hosts or launched:
+            await store.add_workers(claim, [*hosts, *launched])
+    except BaseException:
+        await machines.end()
+        await store.release(claim)
+        raise
+    return await _work(store, claim, wanted=wanted, machines=machines, signals=signals)
+
+
+async def _work(
+    store: SqliteStore, claim: Claim, *, wanted: Wanted, machines: Machines, signals: Signals
+) -> int:
     """Work on a claimed run until it is over, or until a second signal."""
     console = Console.of_process()
     run = await open_batch(store, claim, wanted=wanted, console=console)
     if not wanted.quiet:
-        console.note(f"batch {claim.run}: {run.progress().total} jobs, {_hosts(run)}")
-    loop = asyncio.get_running_loop()
-    working = asyncio.create_task(run.go())
-    seen: list[int] = []
+        progress = run.progress()
+        console.note(
+            f"batch {claim.run}: {counted(progress.total, 'job')}, {counted(progress.hosts_total, 'host')}"
+        )
+        console.flush()
 
-    def caught(number: int) -> None:
-        seen.append(number)
-        if len(seen) == 1:
-            name = signal.Signals(number).name
-            run.stop(number, name)
-            console.note(
-                f"hostler: {name}: ending running jobs, the others wait for a resume; once more leaves at once"
-            )
-        else:
-            working.cancel()
+    def stop(number: int) -> None:
+        run.stop(number, name(number))
+        console.note(
+            f"hostler: {name(number)}: ending running jobs, the others wait for a resume; "
+            "once more leaves at once"
+        )
+        console.flush()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, caught, number)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    code = None
     try:
-        code = await working
+        signals.asks(stop)
+        code = await run.go()
+        signals.asks(None)
         if not wanted.quiet:
             _report(store, claim.run, wanted=wanted, signal_number=run.signal, console=console)
+        console.flush(now=True)
+        await machines.end()
         await console.drained()
-        return code
     except asyncio.CancelledError:
-        if not seen:
+        if not signals.seen:
             raise
-        _left_behind(run, claim.run)
-        return 128 + seen[0]
+        if code is None:
+            _left_behind(run, claim.run)
+        await machines.left()
+        return 128 + signals.seen[0]
+    except StaleEpoch:
+        raise  # the run is another controller's now, and so are its machines
+    except StoreError as error:
+        await machines.end()
+        raise type(error)(
+            f"{error}; this goes on with the run: hostler batch --resume {claim.run}"
+        ) from error
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
         with suppress(Exception):
             await store.release(claim)
-        if not seen:
-            console.close()
+    console.close()
+    return code
 
 
 def _left_behind(run: OpenRun, number: int) -> None:
     """Say what may still run after a second signal, and what ends it."""
     for host, count in run.unfinished():
-        _say(
-            f"{host}: up to {count} job{'s' if count != 1 else ''} may still run there, until the lease ends"
-        )
+        _say(f"{host}: up to {counted(count, 'job')} may still run there, until the lease ends")
     _say(f"left batch {number} as it stands; this goes on with it: hostler batch --resume {number}")
-
-
-def _hosts(run: OpenRun) -> str:
-    count = run.progress().hosts_total
-    return f"{count} host{'s' if count != 1 else ''}"
 
 
 def _report(
@@ -160,30 +206,23 @@ def _report(
     if console is not None:
         console.report(text)
     elif not wanted.quiet:
-        sys.stderr.write(text)
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(text)
     return code
 
 
-async def _launched(count: int, name: str, uid: str) -> tuple[Instance, ...]:
-    if not count:
-        return ()
-    _say(f"launching {count} {name} host{'s' if count > 1 else ''}")
-    return await provider(name).launch(count, run=uid, token=uid, deadline=LAUNCH, lifetime=None)
+def _machines(uid: str, wanted: Wanted) -> Machines:
+    return Machines(provider(wanted.provider), run=uid, keep=wanted.keep, say=_say)
 
 
-async def _ended(name: str, launched: Sequence[Instance]) -> None:
-    try:
-        await asyncio.shield(provider(name).destroy(launched, deadline=DESTROY))
-    except ProviderError as error:
-        _say(f"{error}; this ends them: hostler reap")
+async def _launched(machines: Machines, wanted: Wanted, *, token: str) -> list[Host]:
+    if not wanted.launch:
+        return []
+    if not wanted.quiet:
+        _say(f"launching {counted(wanted.launch, f'{wanted.provider} host')}")
+    return await machines.launch(wanted.launch, token=token)
 
 
 def _say(text: str) -> None:
     with suppress(OSError, ValueError):
-        os.write(2, f"hostler: {text}\n".encode())
-
-
-def _now() -> float:
-    from hostler.clock import SystemClock
-
-    return SystemClock().now()
+        os.write(2, f"hostler: {text}\n".encode("utf-8", "backslashreplace"))

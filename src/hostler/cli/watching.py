@@ -10,7 +10,6 @@ from contextlib import suppress
 from hostler.clock import Clock, SystemClock
 from hostler.engine.summary import Progress
 from hostler.model.events import AttemptEnded
-from hostler.model.jobs import JobState
 from hostler.stores.outputs import read_output
 from hostler.stores.reads.events import events
 from hostler.stores.reads.runs import has_owner, run
@@ -45,7 +44,8 @@ async def watch(
         )  # fmt: skip
 
     live = Live(console, progress, clock=clock, colour=colour, quiet=quiet)
-    version = -1
+    version = counted_at = -1
+    next_count = 0.0
     while True:
         alive = has_owner(reader, number)
         if reader.version() != version:
@@ -53,12 +53,15 @@ async def watch(
             for seq, event in events(reader, number, since=seen):
                 seen = seq
                 if isinstance(event, AttemptEnded) and event.output is not None and folder is not None:
-                    if event.then is not JobState.QUEUED:
-                        with suppress(OSError):
-                            console.job_output(
-                                read_output(folder, event.output, 1), read_output(folder, event.output, 2)
-                            )
+                    with suppress(OSError):
+                        console.job_output(
+                            read_output(folder, event.output, 1), read_output(folder, event.output, 2)
+                        )
+        if version != counted_at and clock.steady() >= next_count:
+            began, counted_at = clock.steady(), version
             counts = dict(run(reader, number).counts)
+            # A million jobs take a while to count: no more than a part of our time goes into it.
+            next_count = clock.steady() + max(LOOK, 10 * (clock.steady() - began))
         live.tick()
         if not alive:
             live.end()

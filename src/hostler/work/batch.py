@@ -108,14 +108,19 @@ class BatchWork:
 
         Raises StoreError. Cancelled, it leaves everything as it stands: hosts go on until their lease ends.
         """
+        links: list[Link] = []
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                await self._turns()
-                for task in self._tasks:
-                    task.cancel()
+                try:
+                    await self._turns()
+                finally:
+                    links += self._links.values()
+                    self._links.clear()  # from here on nobody listens: a line that goes now is no news
+                    for task in self._tasks:
+                        task.cancel()
         finally:
-            leaving = [link.close(forget=False, deadline=1.0) for link in self._links.values()]
+            leaving = [link.close(forget=False, deadline=1.0) for link in links]
             await asyncio.gather(*leaving, return_exceptions=True)
         return self._stuck
 

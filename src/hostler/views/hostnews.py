@@ -1,0 +1,60 @@
+"""Hosts that a run has to do without, a line each at the moment when that is so, with the whole reason.
+
+The report says it again at the end, in short. It must never say a thing twice, nor fill the screen when a whole site
+is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from hostler.model.events import Event, HostConnected, HostLost, HostStruck
+
+#: Lines about hosts that are out, before the rest is left to the report.
+LINES = 20
+
+
+class HostNews:
+    """Tells `say` which hosts are out and which came back; `names` are theirs by worker.
+
+    >>> news = HostNews(print)
+    >>> news.names = {1: "web1"}
+    >>> news.saw([HostStruck(at=0.0, worker=1, why="connection refused by web1:22")])
+    hostler: web1: connection refused by web1:22; tried again now and then
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.names: Mapping[int, str] = {}
+        self._say = say
+        self._out: dict[int, str] = {}
+        self._told = 0
+
+    def saw(self, events: Sequence[Event]) -> None:
+        """Take in events that have been committed."""
+        for event in events:
+            kind = type(event)
+            if kind is HostStruck or kind is HostLost:
+                assert isinstance(event, HostStruck | HostLost)
+                self._trouble(event.worker, event.why, over=kind is HostLost)
+            elif isinstance(event, HostConnected) and self._out.pop(event.worker, None) is not None:
+                self._tell(f"{self._name(event.worker)}: back again")
+
+    def _trouble(self, worker: int, why: str, *, over: bool) -> None:
+        name = self._name(worker)
+        why = why.removeprefix(f"{name}: ")
+        line = f"{name}: {why}; " + ("given up" if over else "tried again now and then")
+        if self._out.get(worker) != line:
+            self._out[worker] = line
+            self._tell(line)
+
+    def _name(self, worker: int) -> str:
+        return self.names.get(worker, f"host {worker}")
+
+    def _tell(self, line: str) -> None:
+        self._told += 1
+        if self._told <= LINES:
+            self._say(f"hostler: {line}")
+        elif self._told == LINES + 1:
+            self._say(
+                "hostler: more hosts come and go; the report names those that are out (or: hostler status)"
+            )
