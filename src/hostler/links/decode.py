@@ -1,57 +1,123 @@
-"""A runner's frames as reports. A host is untrusted: numbers are checked here, meaning is judged by the engine."""
+"""A runner's frames as reports. A host is untrusted: what it says is checked here for form, nothing is believed yet.
+
+Everything that passes can be stored, shown and counted with; what can't be is a ValueError, and ends the line to that
+host only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from hostler.model.jobs import Ending
-from hostler.model.reports import Began, Lost, Output, Refused, Report, Result, Revoked
+from hostler.model.reports import Began, Hello, Lost, Output, Refused, Report, Result, Revoked, Standing
 from hostler.remote.runner import wire
 
 ENDINGS = tuple(Ending(word) for word in wire.ENDINGS)
+#: No place, size or serial is higher, and no time longer: a database's integers end there, and so does reason.
+HIGHEST = 1 << 62
+LONGEST = 1e9
+WORDS = 500
+NAMES = {"spool": r"[0-9a-f]{32}", "boot": r"[0-9A-Za-z-]{0,64}", "python": r"[0-9A-Za-z.+]{1,32}"}
 
 
 def decode(kind: int, body: bytes) -> Iterator[Report]:
-    """The reports that one frame holds. Raises ValueError, struct.error, IndexError on a frame that makes no sense."""
-    if kind == wire.R_RESULT:
-        yield result(body)
-    elif kind == wire.R_OUTPUT:
-        serial, stream, offset = wire.OUTPUT.unpack_from(body)
-        if stream not in (1, 2):
-            raise ValueError(f"stream {stream}")
-        yield Output(serial, stream, offset, body[wire.OUTPUT.size :])
-    elif kind == wire.R_BEGAN:
-        yield Began(*wire.BEGAN.unpack(body))
-    elif kind == wire.R_REVOKED:
-        for serial in wire.read_numbers(body):
-            yield Revoked(serial)
-    elif kind == wire.R_REFUSED:
-        yield Refused(wire.NUMBER.unpack_from(body)[0], body[8:].decode("utf-8", "replace")[:500])
-    elif kind == wire.R_LOST:
-        yield Lost(wire.NUMBER.unpack_from(body)[0], body[8:].decode("utf-8", "replace")[:500])
-    else:
-        raise ValueError(f"a frame of type {kind}")
+    """The reports that one frame holds. Raises ValueError on a frame that makes no sense."""
+    try:
+        if kind == wire.R_RESULT:
+            yield result(body)
+        elif kind == wire.R_OUTPUT:
+            serial, stream, offset = wire.OUTPUT.unpack_from(body)
+            data = body[wire.OUTPUT.size :]
+            if stream not in (1, 2) or not data or max(offset, serial) > HIGHEST:
+                raise ValueError(f"output at {offset} of stream {stream}")
+            yield Output(serial, stream, offset, data)
+        elif kind == wire.R_BEGAN:
+            serial, ago = wire.BEGAN.unpack(body)
+            yield Began(bounded(serial), seconds(ago))
+        elif kind == wire.R_REVOKED:
+            for serial in wire.read_numbers(body):
+                yield Revoked(bounded(serial))
+        elif kind == wire.R_REFUSED:
+            yield Refused(bounded(wire.NUMBER.unpack_from(body)[0]), words(body[8:]))
+        elif kind == wire.R_LOST:
+            yield Lost(bounded(wire.NUMBER.unpack_from(body)[0]), words(body[8:]))
+        else:
+            raise ValueError(f"a frame of type {kind}")
+    except struct.error as error:
+        raise ValueError(str(error)) from None
 
 
 def result(body: bytes) -> Result:
-    """One result frame."""
-    serial, ending, code, signal, elapsed, out_size, err_size, inline, out, err, detail = (
+    """One result frame. Raises ValueError, struct.error."""
+    serial, number, code, signal, elapsed, out_size, err_size, inline, out, err, detail = (
         wire.RESULT.unpack_from(body)
     )
     at = wire.RESULT.size
     if at + out + err + detail != len(body):
         raise ValueError("a result whose lengths do not add up")
-    if inline and (out, err) != (out_size, err_size):
+    if (inline and (out, err) != (out_size, err_size)) or (not inline and out + err):
         raise ValueError("a result whose output is not all there")
+    if number >= len(ENDINGS) or ENDINGS[number] is Ending.LOST or max(serial, out_size, err_size) > HIGHEST:
+        raise ValueError("a result out of bounds")
+    ending = ENDINGS[number]
+    exited, killed = 0 <= code <= 255, 0 < signal <= 128
+    if (code != wire.NO_CODE and not exited) or (signal and not killed) or (exited and killed):
+        raise ValueError(f"exit code {code} with signal {signal}")
+    fits = {Ending.OK: code == 0, Ending.EXIT: exited and code > 0, Ending.SIGNAL: killed}
+    if not fits.get(ending, True):
+        raise ValueError(f"{ending} with exit code {code} and signal {signal}")
     return Result(
         serial,
-        ENDINGS[ending],
-        None if code == wire.NO_CODE else code,
+        ending,
+        code if exited else None,
         signal or None,
-        elapsed,
+        seconds(elapsed),
         out_size,
         err_size,
         body[at : at + out] if inline else None,
         body[at + out : at + out + err] if inline else None,
-        body[at + out + err :].decode("utf-8", "replace"),
+        words(body[at + out + err :]) if detail else "",
     )
+
+
+def hello(body: bytes, asked: Iterable[int]) -> Hello:
+    """A runner's first words. Raises ValueError."""
+    try:
+        said: dict[str, Any] = json.loads(body)
+        for name, pattern in NAMES.items():
+            if not re.fullmatch(pattern, str(said[name])):
+                raise ValueError(f"{name} is {str(said[name])[:80]!r}")
+        known = {int(serial): Standing(standing) for serial, standing in said["standings"]}
+        return Hello(
+            spool=said["spool"],
+            boot=said["boot"],
+            account=str(int(said["uid"])),
+            python=said["python"],
+            slots=min(max(int(said["slots"]), 1), 10_000),
+            standings={serial: known.get(serial, Standing.UNKNOWN) for serial in asked},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"its runner's hello made no sense: {type(error).__name__} {error}"[:300]) from None
+
+
+def bounded(serial: int) -> int:
+    """A serial that can be one. Raises ValueError."""
+    if serial > HIGHEST:
+        raise ValueError(f"serial {serial}")
+    return serial
+
+
+def seconds(value: float) -> float:
+    """A length of time that can be one. Raises ValueError."""
+    if not 0.0 <= value <= LONGEST:
+        raise ValueError(f"{value} seconds")
+    return value
+
+
+def words(text: bytes) -> str:
+    """What a host says in words, cut to a length that people read."""
+    return text[: 4 * WORDS].decode("utf-8", "replace")[:WORDS]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 
 from hostler.clock import Clock
 from hostler.errors import HostError, HostRefused, LineLost, RunnerFailed
-from hostler.links.decode import decode
+from hostler.links.decode import decode, hello, result, words
 from hostler.model.hosts import Host
-from hostler.model.jobs import Start
-from hostler.model.reports import Down, Hello, Renewed, Report, Revoked, Standing
+from hostler.model.jobs import Ending, Start
+from hostler.model.reports import Down, Hello, Output, Renewed, Report, Result, Revoked
 from hostler.ports import Connection, Stream, Transport
 from hostler.remote import source
 from hostler.remote.runner import wire
@@ -26,8 +26,14 @@ from hostler.remote.runner import wire
 CREDIT = 1 << 20
 #: Login messages that may come before the runner's first word, in bytes.
 NOISE = 256 << 10
-#: Starts that are sent as one message.
-STARTS = 256
+#: The longest frame that a host may send, in bytes.
+MAX_FRAME = 4 << 20
+#: Starts, and bytes of words, that are sent as one message; a start alone may be longer.
+STARTS, STARTS_SIZE = 256, 256 << 10
+#: The longest command that is sent at all, in bytes: no kernel runs one that is half as long.
+COMMAND = 16 << 20
+#: What a runner says in its last words when another try may succeed.
+NOT_NOW = "hostler: not now: "
 
 
 class RunnerLink:
@@ -56,7 +62,6 @@ class RunnerLink:
         self._hello = {
             "protocol": wire.PROTOCOL, "uid": uid, "run": run, "token": token, "epoch": epoch, "slots": slots,
             "lease": lease, "grace": grace, "host": host.name, "spool": host.var("spool"), "shell": host.var("shell"),
-            "credit": 0,
         }  # fmt: skip
         self._lease = lease
         self._connection: Connection | None = None
@@ -64,8 +69,11 @@ class RunnerLink:
         self._tasks: list[asyncio.Task[None]] = []
         self._unsent: dict[int, Start] = {}
         self._more = asyncio.Event()
-        self._owed = 0
+        self._undrained = 0
+        self._owed = self._granted = 0
+        self._renewal = 0
         self._gone = asyncio.Event()
+        self._leaving = False
         self._deliver: Callable[[Report], None] = lambda report: None
 
     async def open(self, ask: Sequence[int], *, deliver: Callable[[Report], None], deadline: float) -> Hello:
@@ -73,50 +81,55 @@ class RunnerLink:
         self._deliver = deliver
         try:
             async with asyncio.timeout(deadline):
-                self._connection = await self._transport.connect(self.host, deadline=deadline)
-                command = source.command(self.host.var("python"))
-                self._stream = await self._connection.stream(command, deadline=deadline)
-                hello = json.dumps(self._hello | {"ask": list(ask)}).encode()
-                self._stream.write(source.parcel() + wire.frame(wire.HELLO, hello))
-                frames = wire.Frames()
-                found = frames.feed(await self._beyond_noise(self._stream))
-                while not found:
-                    found = frames.feed(await self._read(self._stream))
-                answer = self._answer(*found[0])
+                stream, frames, found = await self._reach(ask, deadline)
+                answer = self._answer(*found[0], ask)
         except TimeoutError:
             await self._abandon()
             raise LineLost(self.host.name, f"its runner did not answer within {deadline:.0f}s") from None
         except BaseException:
             await self._abandon()
             raise
+        self._stream = stream
+        name = self.host.name
         self._tasks = [
-            asyncio.create_task(
-                self._listen(self._stream, frames, found[1:]), name=f"listen {self.host.name}"
-            ),
-            asyncio.create_task(self._send(self._stream), name=f"send {self.host.name}"),
-            asyncio.create_task(self._renew(self._stream), name=f"renew {self.host.name}"),
+            asyncio.create_task(self._listen(stream, frames, found[1:]), name=f"listen {name}"),
+            asyncio.create_task(self._send(stream), name=f"send {name}"),
+            asyncio.create_task(self._renew(), name=f"renew {name}"),
         ]
         return answer
 
-    def _answer(self, kind: int, body: bytes) -> Hello:
-        if kind != wire.R_HELLO:
-            raise HostRefused(
-                self.host.name, body.decode("utf-8", "replace")[:200] or "its runner refused us"
-            )
+    async def _reach(
+        self, ask: Sequence[int], deadline: float
+    ) -> tuple[Stream, wire.Frames, list[tuple[int, bytes]]]:
+        """Connect, start the runner or its relay, and wait for the first frames that it sends."""
         try:
-            words = json.loads(body)
-            if words["protocol"] != wire.PROTOCOL:
-                raise RunnerFailed(self.host.name, f"its runner speaks protocol {words['protocol']}")
-            return Hello(
-                spool=str(words["spool"])[:64],
-                boot=str(words["boot"])[:64],
-                account=str(words["uid"])[:64],
-                python=str(words["python"])[:32],
-                slots=min(max(int(words["slots"]), 1), 10_000),
-                standings={int(serial): Standing(known) for serial, known in words["standings"]},
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunnerFailed(self.host.name, f"its runner's hello made no sense: {error}") from None
+            command = source.command(self.host.var("python"))
+        except ValueError as error:
+            raise HostRefused(self.host.name, str(error)) from None
+        self._connection = await self._transport.connect(self.host, deadline=deadline)
+        stream = await self._connection.stream(command, deadline=deadline)
+        body = json.dumps(self._hello | {"ask": list(ask)}).encode()
+        stream.write(source.parcel() + wire.frame(wire.HELLO, body))
+        frames = wire.Frames(MAX_FRAME)
+        try:
+            found = frames.feed(await self._beyond_noise(stream))
+            while not found:
+                found = frames.feed(await self._read(stream))
+        except ValueError as error:
+            raise RunnerFailed(self.host.name, f"its runner made no sense: {error}") from None
+        return stream, frames, found
+
+    def _answer(self, kind: int, body: bytes, ask: Sequence[int]) -> Hello:
+        name = self.host.name
+        if kind == wire.R_BYE:
+            why = words(body[1:]) or "its runner refused us"
+            raise HostRefused(name, why) if body[:1] == wire.NEVER else LineLost(name, why)
+        try:
+            if kind != wire.R_HELLO:
+                raise ValueError(f"its runner began with a frame of type {kind}")
+            return hello(body, ask)
+        except ValueError as error:
+            raise RunnerFailed(name, str(error)) from None
 
     async def _beyond_noise(self, stream: Stream) -> bytes:
         """What comes after the runner's magic word; what the login printed before it is dropped."""
@@ -132,10 +145,12 @@ class RunnerLink:
     async def _read(self, stream: Stream, seen: bytes = b"") -> bytes:
         data = await stream.read()
         if not data:
-            said = (stream.stderr_tail() or seen).decode("utf-8", "replace").strip().splitlines()
-            raise RunnerFailed(
-                self.host.name, (said[-1][:300] if said else "its runner ended without a word")
-            )
+            said = [line for line in words(stream.stderr_tail() or seen[-2000:]).splitlines() if line.strip()]
+            if not said:
+                raise LineLost(self.host.name, "its runner ended without a word")
+            if said[-1].startswith(NOT_NOW):
+                raise LineLost(self.host.name, said[-1].removeprefix(NOT_NOW))
+            raise RunnerFailed(self.host.name, said[-1].strip()[:300])
         return data
 
     async def _abandon(self) -> None:
@@ -144,32 +159,46 @@ class RunnerLink:
 
     # -- what comes in ----------------------------------------------------------------------------------------
 
-    async def _listen(self, stream: Stream, frames: wire.Frames, first: list[tuple[int, bytes]]) -> None:
-        deliver, why = self._deliver, "the line was closed"
+    async def _listen(self, stream: Stream, frames: wire.Frames, found: list[tuple[int, bytes]]) -> None:
+        down = Down("the line was closed")
         try:
-            found = first
             while True:
                 for kind, body in found:
                     if kind == wire.R_BYE:
-                        why = body.decode("utf-8", "replace") or "released"
-                        return
-                    if kind == wire.R_RENEWED:
-                        deliver(Renewed(max(0.0, self._clock.steady() - wire.NUMBER.unpack(body)[0] / 1e6)))
-                        continue
-                    for report in decode(kind, body):
-                        deliver(report)
+                        down = Down(words(body[1:]) or "the host let go", fatal=body[:1] == wire.NEVER)
+                        if not self._leaving:
+                            return
+                    elif kind == wire.R_RESULT:
+                        self._deliver(result(body))
+                    else:
+                        self._heard(kind, body)
                 data = await stream.read()
                 if not data:
                     return
                 found = frames.feed(data)
         except HostError as error:
-            why = error.why
-        except (ValueError, struct.error, IndexError) as error:
+            down = Down(error.why)
+        except ValueError as error:
             # A host is untrusted: whatever it sends ends its own line and nothing else.
-            why = f"its runner made no sense ({type(error).__name__}: {error})"
+            down = Down(f"its runner made no sense ({error})"[:300])
         finally:
             self._gone.set()
-            deliver(Down(why))
+            self._deliver(down)
+
+    def _heard(self, kind: int, body: bytes) -> None:
+        """Deliver what one frame reports. Raises ValueError."""
+        if kind == wire.R_RENEWED:
+            if len(body) != wire.NUMBER.size:
+                raise ValueError("a renewal of another length")
+            self._renewal = wire.NUMBER.unpack(body)[0]
+            self._deliver(Renewed(max(0.0, self._clock.steady() - self._renewal / 1e6)))
+            return
+        for report in decode(kind, body):
+            if isinstance(report, Output):
+                self._granted -= len(report.data)
+                if self._granted < 0:
+                    raise ValueError("it sends more output than it may")
+            self._deliver(report)
 
     # -- what goes out ------------------------------------------------------------------------------------------
 
@@ -179,34 +208,50 @@ class RunnerLink:
             while True:
                 await self._more.wait()
                 await stream.drain()
-                self._some(stream)
+                self._undrained = 0
+                self._some()
 
-    def _some(self, stream: Stream) -> None:
-        batch = [self._unsent.pop(serial) for serial in list(self._unsent)[:STARTS]]
-        if batch:
+    def _some(self) -> None:
+        """Send one message of starts."""
+        size = 0
+        chosen: list[Start] = []
+        for start in islice(self._unsent.values(), STARTS):
+            length = sum(map(len, start.words))
+            if chosen and size + length > STARTS_SIZE:
+                break
+            size += length
+            chosen.append(start)
+        for start in chosen:
+            del self._unsent[start.serial]
+        if chosen:
             body = wire.pack_starts(
-                [(s.serial, s.job, s.n, s.words, s.shell, s.timeout or 0.0) for s in batch]
+                [(s.serial, s.job, s.n, s.words, s.shell, s.timeout or 0.0) for s in chosen]
             )
-            stream.write(wire.frame(wire.STARTS, body))
+            self._undrained += len(body)
+            self._frame(wire.STARTS, body)
         if not self._unsent:
             self._more.clear()
 
-    async def _renew(self, stream: Stream) -> None:
-        with suppress(HostError):
-            while True:
-                self._frame(wire.RENEW, wire.NUMBER.pack(int(self._clock.steady() * 1e6)))
-                await self._clock.sleep(min(self._lease / 6, 10.0))
+    async def _renew(self) -> None:
+        while True:
+            sent = int(self._clock.steady() * 1e6)
+            self._frame(wire.RENEW, wire.RENEWAL.pack(sent, self._renewal))
+            await self._clock.sleep(min(self._lease / 6, 10.0))
 
     def _frame(self, kind: int, body: bytes) -> None:
         if self._stream is not None and not self._gone.is_set():
             self._stream.write(wire.frame(kind, body))
 
     def start(self, starts: Sequence[Start]) -> None:
-        """Send attempts, in rising order of serial."""
+        """Send attempts, in rising order of serial. One whose command no kernel could run ends here, with 126."""
         for start in starts:
-            self._unsent[start.serial] = start
-        if not self._more.is_set() and self._stream is not None and len(starts) <= STARTS:
-            self._some(self._stream)
+            if sum(map(len, start.words)) > COMMAND:
+                text = b"hostler: the command is longer than any system runs\n"
+                self._deliver(Result(start.serial, Ending.EXIT, 126, None, 0.0, 0, len(text), b"", text))
+            else:
+                self._unsent[start.serial] = start
+        if self._unsent and not self._more.is_set() and self._undrained < STARTS_SIZE:
+            self._some()
         if self._unsent:
             self._more.set()
 
@@ -217,15 +262,15 @@ class RunnerLink:
     def ready(self) -> None:
         """Say that every follow has been sent: output and kept results may come."""
         self._frame(wire.HELLO, b"")
-        self._frame(wire.CREDIT, wire.NUMBER.pack(CREDIT))
+        self._grant(CREDIT)
 
     def revoke(self, serials: Sequence[int]) -> None:
         """Take back what has not started; what we never sent is taken back here."""
         sent = [serial for serial in serials if self._unsent.pop(serial, None) is None]
-        for serial in set(serials) - set(sent):
-            self._deliver(Revoked(serial))
         if sent:
             self._frame(wire.REVOKE, wire.numbers(sent))
+        for serial in set(serials).difference(sent):
+            self._deliver(Revoked(serial))
 
     def kill(self, serials: Sequence[int], *, grace: float, ending: str) -> None:
         """End running attempts by the kill ladder."""
@@ -240,13 +285,18 @@ class RunnerLink:
         """Allow more output; small amounts are saved up."""
         self._owed += size
         if self._owed >= CREDIT // 4:
-            self._frame(wire.CREDIT, wire.NUMBER.pack(self._owed))
+            self._grant(self._owed)
             self._owed = 0
 
+    def _grant(self, size: int) -> None:
+        self._granted += size
+        self._frame(wire.CREDIT, wire.NUMBER.pack(size))
+
     async def close(self, *, forget: bool, deadline: float) -> None:
-        """Leave; with `forget` wait until the runner has gone too, or the deadline."""
+        """Leave; nothing is delivered from now on. With `forget` wait until the runner has gone, or the deadline."""
+        self._leaving, self._deliver = True, lambda report: None
         if forget and self._stream is not None and not self._gone.is_set():
-            self._frame(wire.BYE, b"\x01")
+            self._frame(wire.BYE, b"")
             with suppress(TimeoutError):
                 async with asyncio.timeout(deadline):
                     await self._gone.wait()

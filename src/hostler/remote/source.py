@@ -6,38 +6,41 @@ The command line holds nothing of a run: the source, and everything that it is t
 from __future__ import annotations
 
 import hashlib
-import io
-import tokenize
+import re
 from functools import cache
 from importlib.resources import files
 
-MODULES = ("wire", "spool", "processes", "jobs", "serve")
+MODULES = ("wire", "spool", "log", "files", "processes", "hunting", "telling", "jobs", "channel", "serve")
+#: The modules' imports of each other, which one source has no use for.
+OURS = re.compile(r"^from hostler\.[\w.]+ import (?:\([^)]*\)|[^(\n]*)\n", re.MULTILINE)
 PYTHONS = "python3 /usr/libexec/platform-python python3.12 python3.11 python3.9 python3.8 python3.6"
 
 #: Reads 72 bytes (length, SHA-256), then the source, and runs it only when it is whole. It holds no quotes, dollars,
 #: backslashes, newlines or exclamation marks, so that sh, csh and fish all take it as it stands.
 BOOT = (
-    "import os,hashlib;"
-    "r=lambda n:(lambda b:b if len(b)==n or not b else b+r(n-len(b)))(os.read(0,n));"
+    "import io,hashlib;"
+    "r=io.BufferedReader(io.FileIO(0,closefd=False),1).read;"
     "h=r(72);s=r(int(h[:8] or 0));"
     "exec(s if hashlib.sha256(s).hexdigest().encode()==h[8:] else bytes(),dict(__name__=%s))"
 )
 
 
 def bare(text: str) -> str:
-    """Python source without comments and docstrings: a third less to send and to compile at every host."""
-    result, last_row, last_column, fresh = [], 1, 0, True
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.start[0] > last_row:
-            last_column = 0
-        if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and fresh):
-            last_row, last_column = token.end
-            continue
-        result.append(" " * (token.start[1] - last_column) + token.string)
-        if token.type not in (tokenize.NL, tokenize.INDENT, tokenize.DEDENT):
-            fresh = token.type == tokenize.NEWLINE
-        last_row, last_column = token.end
-    return "\n".join(line.rstrip() for line in "".join(result).splitlines() if line.strip()) + "\n"
+    """Python source without lines of comment and docstrings: a third less to send and to compile at every host.
+
+    It goes by lines, which is fifty times as fast as a tokenizer and right for text in our own style: a test compares
+    the syntax trees.
+    """
+    result, inside = [], False
+    for line in text.splitlines():
+        word = line.strip()
+        if inside:
+            inside = not word.endswith('"""')
+        elif word.startswith('"""'):
+            inside = len(word) < 6 or not word.endswith('"""')
+        elif word and not word.startswith("#"):
+            result.append(line)
+    return "\n".join(result) + "\n"
 
 
 @cache
@@ -45,8 +48,7 @@ def source() -> bytes:
     """The whole runner as one Python source."""
     folder = files("hostler.remote.runner")
     texts = [bare((folder / f"{name}.py").read_text()) for name in MODULES]
-    lines = [line for text in texts for line in text.splitlines() if not line.startswith("from hostler.")]
-    return ("\n".join(lines) + "\n").encode()
+    return OURS.sub("", "".join(texts)).encode()
 
 
 @cache
@@ -59,8 +61,15 @@ def parcel() -> bytes:
 def command(python: str | None = None) -> str:
     """The command line that starts the runner under any account's shell.
 
-    `python` names the interpreter to try first.
+    `python` names the interpreter to try first. Raises ValueError when it has characters that shells know.
+
+    >>> command("/opt/python/bin/python3.9")[:60]
+    "exec /bin/sh -c 'for p in /opt/python/bin/python3.9 python3 /"
     """
+    if python and not re.fullmatch(r"[A-Za-z0-9_./+-]+", python):
+        raise ValueError(
+            f"python {python!r}: only letters, digits and _ . / + - in the name of an interpreter"
+        )
     name = f"str().join(map(chr,({','.join(str(ord(c)) for c in '__hostler__')})))"
     tries = f"{python} {PYTHONS}" if python else PYTHONS
     return (

@@ -1,26 +1,43 @@
 """The attempts that a runner holds: waiting, running, ended and not yet acknowledged.
 
-One table, one thread, no waiting: the loop in `serve` calls in here when something has happened, and asks what there
-is to say. A start that was seen before is never run again; that check and the start are one step.
+One table, one thread, no waiting: the loop in `serve` calls in here when something has happened. A start that was
+seen before is never run again; that check and the start are one step, and the start's record is on disk before its
+process is made.
 """
 
 import errno
+import heapq
 import os
-import signal
 import time
 from collections import deque
 
-from hostler.remote.runner.processes import Spawner, signal_all, survivors
-from hostler.remote.runner.spool import Log
-from hostler.remote.runner.wire import CHUNK, ENDINGS, INLINE, NO_CODE, NUMBER, OUTPUT, RESULT
-from hostler.remote.runner.wire import BEGAN, R_BEGAN, R_LOST, R_OUTPUT, R_REFUSED
-from hostler.remote.runner.wire import R_RESULT, R_REVOKED, frame, numbers
+from hostler.remote.runner.files import Files, Pair
+from hostler.remote.runner.hunting import Ladder, Prey, end_all
+from hostler.remote.runner.log import Log
+from hostler.remote.runner.processes import Spawner
+from hostler.remote.runner.telling import (
+    EXIT,
+    INTERRUPTED,
+    KILL_FAILED,
+    LOST,
+    OK,
+    OUTPUT_LIMIT,
+    SIGNAL,
+    TIMEOUT,
+)
+from hostler.remote.runner.telling import Attempt, Voice
+from hostler.remote.runner.wire import INLINE, NO_CODE, NUMBER, R_LOST, R_REFUSED, R_REVOKED, frame, numbers
 
-OK, EXIT, SIGNAL, TIMEOUT, INTERRUPTED, OUTPUT_LIMIT, CANCELLED, KILL_FAILED, LOST = range(len(ENDINGS))
-#: Seconds in which a job's output is not looked at.
-YOUNG = 0.1
-#: More output than this waiting for the controller, in bytes: no new job starts.
+#: Seconds in which a job's output is not looked at, and after which its beginning is told.
+YOUNG, NEWS = 0.1, 0.05
+#: More output of ended jobs than this waiting for the controller, in bytes: no new job starts.
 BACKLOG = 256 << 20
+#: A stream longer than this ends its job, in bytes.
+OUTPUT_MAX = 1 << 30
+#: Attempts that are started in one go: their records are one write, their files open at once.
+ROUND = 32
+#: Bytes that must be free on the spool's disk for a job to start; on a small disk, a fiftieth of it.
+ROOM = 16 << 20
 SHORTAGES = (
     errno.EAGAIN,
     errno.ENOMEM,
@@ -33,445 +50,412 @@ SHORTAGES = (
 )
 
 
-def size_of(fd: int) -> int:
-    """The length of an open file; 0 for none."""
-    return os.fstat(fd).st_size if fd >= 0 else 0
-
-
-class Attempt:
-    """One attempt that has been started."""
-
-    __slots__ = (
-        "began",
-        "code",
-        "elapsed",
-        "ending",
-        "err",
-        "grace",
-        "job",
-        "killing",
-        "n",
-        "out",
-        "pid",
-        "said",
-        "sent",
-        "serial",
-        "signal",
-        "sizes",
-        "stage",
-        "told",
-        "until",
-        "watched",
-    )
-
-    def __init__(self, serial: int, job: int, n: int) -> None:
-        self.serial, self.job, self.n = serial, job, n
-        self.pid = self.code = self.signal = 0
-        self.began = self.elapsed = self.until = 0.0
-        self.out = self.err = -1
-        self.sent = [0, 0]
-        self.sizes = (0, 0)
-        self.ending = -1  # set once it has ended
-        self.killing = -1  # the ending that a kill gives it
-        self.stage, self.grace = 0, 5.0
-        self.told = False  # whether its beginning was reported
-        self.said = False  # whether its result was put on the line, to this controller
-        self.watched = 0.0
-
-
 class Table:
     """All attempts of one run on one host."""
 
-    def __init__(
-        self, path: str, uid: str, log: Log, spawner: Spawner, slots: int, names: "dict[bytes, bytes]"
-    ) -> None:
-        self.log, self.uid, self.spawner, self.slots = log, uid, spawner, slots
-        self.spool = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, path: str, uid: str, log: Log, spawner: Spawner, slots: int) -> None:
+        self.log, self.uid, self.spawner, self.slots = log, uid.encode(), spawner, slots
+        self.path = os.path.realpath(path)
+        self.files = Files(path, {number for _, _, number in log.starts.values()})
+        self.voice = Voice(self.files)
+        self.ladder = Ladder()
+        self.grace = 5.0
+        self.high = log.high
         self.waiting = {}  # type: dict[int, tuple[int, int, int, tuple[bytes, ...], bool, float]]
         self.order = deque()  # type: deque[int]
+        self.unseen = set()  # type: set[int]
+        self.barred = set()  # type: set[int]
         self.running = {}  # type: dict[int, Attempt]
+        self.pids = {}  # type: dict[int, Attempt]
         self.ended = {}  # type: dict[int, Attempt]
-        self.kills = []  # type: list[Attempt]
-        self.talk = []  # type: list[bytes]
-        self.unsent = deque()  # type: deque[Attempt]
-        self.backlog = 0
-        self.credit = 0
+        self.fresh = deque()  # type: deque[Attempt]
+        self.timeouts = []  # type: list[tuple[float, int]]
         self.free = list(range(slots, 0, -1))
-        self.slot = {}  # type: dict[int, int]
-        spawner.env.update(names)
+        self.looked = self.asked = self.unsaved = 0.0
+        self.full = ""
+        self.unwanted = False
         self.revive()
 
-    def name(self, serial: int, stream: int) -> str:
-        """The file of an attempt's stream, in the spool."""
-        return "%d.%s" % (serial, "out" if stream == 0 else "err")
-
     def revive(self) -> None:
-        """Take over what an earlier runner left: results stand, starts without one are lost."""
-        log = self.log
-        log.reserved = len(log.starts) - len(log.results)
-        log.reserve(0)
-        for serial, (job, n) in sorted(log.starts.items()):
-            attempt = Attempt(serial, job, n)
+        """Take over what an earlier runner left: results stand; what has none is ended, and lost."""
+        log, preys = self.log, {}  # type: Log, dict[int, Prey]
+        for serial, (job, n, number) in sorted(log.starts.items()):
+            attempt = self.ended[serial] = Attempt(serial, job, n, Pair(number))
             if serial not in log.results:
-                mark = self.id(attempt)
-                for _ in range(50):
-                    if not signal_all(0, mark, signal.SIGKILL):
-                        break
-                    time.sleep(0.02)
-                log.write([log.result(serial, LOST, NO_CODE, 0, 0.0, 0, 0)])
+                preys[serial] = self.prey(attempt)
+        if preys:
+            end_all(list(preys.values()), 5.0)
+        for serial, attempt in self.ended.items():
+            if serial in preys:
+                left = preys[serial].left
+                log.result(serial, KILL_FAILED if left else LOST, NO_CODE, 0, 0.0, 0, 0)
+                attempt.detail = alive(left)
             attempt.ending, attempt.code, attempt.signal, attempt.elapsed = log.results[serial][:4]
-            attempt.sizes = log.results[serial][4:]
-            self.ended[serial] = attempt
+            attempt.whole = list(log.results[serial][4:])
+            for stream in (0, 1):
+                length = min(self.files.size(attempt.pair, stream), attempt.whole[stream])
+                attempt.lengths[stream], attempt.base[stream] = length, attempt.whole[stream] - length
+            self.files.rest(attempt.pair)
+
+    def prey(self, attempt: Attempt) -> Prey:
+        """What there is to find an attempt's processes by."""
+        outputs = tuple(os.path.join(self.path, attempt.pair.name(stream)) for stream in (0, 1))
+        return Prey(attempt.pid, self.id(attempt), outputs)
 
     def id(self, attempt: Attempt) -> bytes:
         """The attempt's name everywhere."""
-        return b"%s/%d/%d" % (self.uid.encode(), attempt.job, attempt.n)
+        return b"%s/%d/%d" % (self.uid, attempt.job, attempt.n)
 
     # -- what the controller asks for -------------------------------------------------------------------------
 
-    def accept(self, starts: "list[tuple[int, int, int, tuple[bytes, ...], bool, float]]") -> None:
-        """Queue starts. A serial that is not above every other was seen before: it is not started again."""
-        log, waiting = self.log, self.waiting
-        for start in starts:
-            serial = start[0]
-            if serial > log.high:
-                log.high = serial
-                waiting[serial] = start
-                self.order.append(serial)
+    def attached(self, asked: "list[int]", slots: int) -> "list[tuple[int, int]]":
+        """A new line: what is known of the serials asked about (0 nothing, 1 waiting, 2 running, 3 ended, 4 lost)."""
+        self.voice.reset()
+        for attempt in self.running.values():
+            attempt.sent, attempt.told = [0, 0], False
+        for attempt in self.ended.values():
+            attempt.sent, attempt.said = [0, 0], False
+        self.fresh = deque(self.running.values())
+        if slots != self.slots:
+            self.slots = slots
+            busy = {attempt.slot for attempt in self.running.values()}
+            self.free = [slot for slot in range(slots, 0, -1) if slot not in busy]
+        if self.log.damaged and asked:
+            self.high = max(self.high, *asked)  # whatever can't be read may have been any of these
+        return [(serial, self.standing(serial)) for serial in asked]
 
     def standing(self, serial: int) -> int:
-        """What is known of a serial: 0 nothing, 1 waiting, 2 running, 3 ended, 4 lost."""
+        """What is known of a serial. One that was given back, or dropped before it began, is as if never seen."""
         if serial in self.waiting:
             return 1
         if serial in self.running:
             return 2
         if serial in self.ended:
             return 4 if self.ended[serial].ending == LOST else 3
-        return 0 if serial > self.log.high else 4
+        return 0 if serial > self.high or serial in self.unseen or serial in self.barred else 4
 
-    def revoke(self, serials: "tuple[int, ...]") -> None:
+    def accept(self, starts: "list[tuple[int, int, int, tuple[bytes, ...], bool, float]]") -> None:
+        """Queue starts; one that was seen before is answered with what became of it."""
+        for start in starts:
+            serial = start[0]
+            if serial in self.barred:
+                self.voice.talk.append(frame(R_REVOKED, NUMBER.pack(serial)))
+            elif serial > self.high or serial in self.unseen:
+                self.unseen.discard(serial)
+                self.high = max(self.high, serial)
+                self.waiting[serial] = start
+                self.order.append(serial)
+            elif self.standing(serial) == 4 and serial not in self.ended:
+                self.forgotten(serial)
+
+    def revoke(self, serials: "tuple[int, ...]", now: float) -> None:
         """Give back what has not started; what was never seen never will be."""
         given = []
         for serial in serials:
-            if self.waiting.pop(serial, None) is not None or serial > self.log.high:
-                self.log.high = max(self.log.high, serial)
+            if serial in self.running:
+                self.voice.began(self.running[serial], now)
+            elif self.waiting.pop(serial, None) is not None or self.standing(serial) == 0:
+                self.barred.add(serial)
+                self.unseen.discard(serial)
                 given.append(serial)
-            elif serial in self.running:
-                attempt = self.running[serial]
-                attempt.told = True
-                self.talk.append(frame(R_BEGAN, BEGAN.pack(serial, time.monotonic() - attempt.began)))
+            elif serial not in self.ended:
+                self.forgotten(serial)
         if given:
-            self.talk.append(frame(R_REVOKED, numbers(given)))
+            self.voice.talk.append(frame(R_REVOKED, numbers(given)))
+
+    def forgotten(self, serial: int) -> None:
+        """Answer for what was started here once, and is not known any more."""
+        words = b"it was here before, and is forgotten"
+        self.voice.talk.append(frame(R_LOST, NUMBER.pack(serial) + words))
 
     def ack(self, serials: "tuple[int, ...]") -> None:
         """Forget results that the controller has on its disk."""
-        for serial in serials:
-            attempt = self.ended.pop(serial, None)
-            if attempt is not None:
-                self.log.forget(serial)
-                self.close(attempt)
-                for stream in (0, 1):
-                    try:
-                        os.unlink(self.name(serial, stream), dir_fd=self.spool)
-                    except OSError:
-                        pass
+        known = [serial for serial in serials if serial in self.ended]
+        for serial in known:
+            self.files.release(self.ended.pop(serial).pair)
+        if known:
+            self.log.forget(known)
 
     def follow(self, serial: int, out: int, err: int) -> None:
         """Go on with an attempt's output from these offsets."""
         attempt = self.running.get(serial) or self.ended.get(serial)
         if attempt is not None:
-            attempt.sent = [out, err]
+            if attempt.ending < 0:
+                self.measure(attempt)
+            attempt.follow(0, out)
+            attempt.follow(1, err)
+
+    def retell(self) -> None:
+        """Every follow has been said: results that are not acknowledged may be told, output may flow."""
+        self.voice.ready = True
+        for attempt in list(self.ended.values()):
+            self.voice.ended(attempt, [])
 
     def kill(self, serials: "tuple[int, ...]", grace: float, ending: int, now: float) -> None:
         """Begin the kill ladder on running attempts."""
         for serial in serials:
             attempt = self.running.get(serial)
             if attempt is not None and attempt.killing < 0:
-                attempt.killing, attempt.grace, attempt.stage = ending, grace, 0
-                attempt.until = now
-                self.kills.append(attempt)
+                attempt.killing = ending
+                self.ladder.add(serial, self.prey(attempt), grace, now)
+
+    def expire(self, now: float) -> None:
+        """Nobody wants this work at present: what waits is as if never seen, what runs is ended."""
+        self.unseen.update(self.waiting)
+        self.waiting.clear()
+        self.order.clear()
+        self.kill(tuple(self.running), self.grace, INTERRUPTED, now)
+
+    def abandon(self, now: float) -> None:
+        """Nothing of this run is wanted ever more: results that are there or come count as acknowledged."""
+        self.unwanted = True
+        self.expire(now)
+        self.ack(tuple(self.ended))
 
     # -- what happens here --------------------------------------------------------------------------------------
 
     def begin(self, now: float) -> None:
-        """Start what waits while slots are free; the records of a round are one write before the first process."""
-        log = self.log
-        chosen = []  # type: list[tuple[int, int, int, tuple[bytes, ...], bool, float]]
-        while self.order and len(chosen) < len(self.free) and self.backlog < BACKLOG:
-            start = self.waiting.pop(self.order.popleft(), None)
-            if start is not None:
-                chosen.append(start)
-        if not chosen:
-            return
-        try:
-            log.reserve(len(chosen))
-            log.write([log.start(start[0], start[1], start[2]) for start in chosen])
-        except OSError as error:
-            for start in chosen:
-                log.starts.pop(start[0], None)
-                self.talk.append(frame(R_REFUSED, NUMBER.pack(start[0]) + str(error.strerror).encode()))
-            return
-        for start in chosen:
-            self.launch(start, now)
+        """Start what waits while slots are free."""
+        while self.order and self.free and self.voice.backlog < BACKLOG:
+            chosen = []  # type: list[tuple[int, int, int, tuple[bytes, ...], bool, float]]
+            while self.order and len(chosen) < min(len(self.free), ROUND):
+                start = self.waiting.pop(self.order.popleft(), None)
+                if start is not None:
+                    chosen.append(start)
+            if chosen:
+                self.round(chosen, now)
 
-    def launch(self, start: "tuple[int, int, int, tuple[bytes, ...], bool, float]", now: float) -> None:
+    def round(self, chosen: "list[tuple[int, int, int, tuple[bytes, ...], bool, float]]", now: float) -> None:
+        """Start these: their records are one write before the first process."""
+        log, made = self.log, []  # type: Log, list[tuple[Attempt, int, int]]
+        try:
+            self.check_room(now)
+            log.reserve(len(chosen))
+            for start in chosen:
+                pair, out, err = self.files.take()
+                made.append((Attempt(start[0], start[1], start[2], pair), out, err))
+                log.start(start[0], start[1], start[2], pair.number)
+            log.write()
+        except OSError as error:
+            log.unwrite([attempt.serial for attempt, _, _ in made])
+            for start in chosen:
+                self.refuse(start[0], error)
+            for attempt, out, err in made:
+                os.close(out)
+                os.close(err)
+                self.files.release(attempt.pair)
+            return
+        for start, (attempt, out, err) in zip(chosen, made):  # noqa: B905 (strict came with Python 3.10)
+            self.launch(attempt, out, err, start, now)
+
+    def check_room(self, now: float) -> None:
+        """Look at the disk from time to time. Raises OSError when it has no room for the output of jobs."""
+        if now - self.asked > 0.5:
+            self.asked, facts = now, os.fstatvfs(self.files.folder)
+            free, least = facts.f_bavail * facts.f_frsize, min(ROOM, facts.f_blocks * facts.f_frsize // 50)
+            self.full = "its disk has %d KiB free" % (free >> 10) if free < least else ""
+            if facts.f_files and not facts.f_favail:
+                self.full = "its disk has no room for more files"
+        if self.full:
+            raise OSError(errno.ENOSPC, self.full)
+
+    def launch(
+        self,
+        attempt: Attempt,
+        out: int,
+        err: int,
+        start: "tuple[int, int, int, tuple[bytes, ...], bool, float]",
+        now: float,
+    ) -> None:
         """Make one attempt's process."""
-        serial, job, n, words, shell, timeout = start
-        attempt = Attempt(serial, job, n)
+        serial, job, _, words, shell, timeout = start
         slot, env = self.free[-1], self.spawner.env
         env[b"HOSTLER_ATTEMPT"] = self.id(attempt)
         env[b"HOSTLER_JOB"] = b"%d" % job
         env[b"HOSTLER_SLOT"] = b"%d" % slot
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_CLOEXEC
         attempt.began = time.monotonic()
         try:
-            attempt.out = os.open("%d.out" % serial, flags, 0o600, dir_fd=self.spool)
-            attempt.err = os.open("%d.err" % serial, flags, 0o600, dir_fd=self.spool)
-            attempt.pid = self.spawner.spawn(words, shell, attempt.out, attempt.err)
+            attempt.pid = self.spawner.spawn(words, shell, out, err)
         except OSError as error:
             if error.errno in SHORTAGES:
-                self.turn_down(attempt, error)
+                self.log.result(serial, LOST, NO_CODE, 0, 0.0, 0, 0)
+                self.log.forget([serial])
+                self.refuse(serial, error)
+                self.files.release(attempt.pair)
             else:
-                self.stillborn(attempt, words, error)
+                self.stillborn(attempt, err, words[0], error)
             return
-        self.free.pop()
-        self.slot[attempt.pid] = slot
-        attempt.until = now + timeout if timeout else 0.0
-        attempt.watched = now
-        self.running[serial] = attempt
+        finally:
+            os.close(out)
+            os.close(err)
+        attempt.slot = self.free.pop()
+        self.running[serial] = self.pids[attempt.pid] = attempt
+        self.fresh.append(attempt)
+        if timeout > 0:
+            heapq.heappush(self.timeouts, (now + timeout, serial))
+            if len(self.timeouts) > 1024 + 2 * len(self.running):
+                self.timeouts = sorted(entry for entry in self.timeouts if entry[1] in self.running)
 
-    def turn_down(self, attempt: Attempt, error: OSError) -> None:
-        """The host, not the job, could not do it: nothing was started, and it says so."""
-        self.log.write([self.log.result(attempt.serial, LOST, NO_CODE, 0, 0.0, 0, 0)])
-        self.ended[attempt.serial] = attempt
-        self.ack((attempt.serial,))
-        self.talk.append(frame(R_REFUSED, NUMBER.pack(attempt.serial) + str(error.strerror).encode()))
+    def refuse(self, serial: int, error: OSError) -> None:
+        """The host, not the job, could not do it: nothing was started, nor will be, and it says so."""
+        self.barred.add(serial)
+        self.voice.talk.append(frame(R_REFUSED, NUMBER.pack(serial) + str(error.strerror).encode()))
 
-    def stillborn(self, attempt: Attempt, words: "tuple[bytes, ...]", error: OSError) -> None:
-        """An attempt whose command could not be executed ends as a shell would end it: 127 not found, 126 else."""
-        text = b"hostler: " + words[0][:200] + b": "
-        if isinstance(error, FileNotFoundError):
-            text += b"command not found (PATH is " + self.spawner.env.get(b"PATH", b"not set") + b")\n"
+    def stillborn(self, attempt: Attempt, err: int, word: bytes, error: OSError) -> None:
+        """A command that can't be executed ends as in a shell: 127 when it is not there, 126 when it can't be run."""
+        text, code = b"hostler: " + word[:200] + b": ", 126
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            code = 127
+            if b"/" in word:
+                text += b"no such file, or its interpreter is not there\n"
+            else:
+                text += b"command not found (PATH is " + self.spawner.env.get(b"PATH", b"not set") + b")\n"
         else:
             text += (error.strerror or "could not be started").encode() + b"\n"
-        if attempt.err >= 0:
-            try:
-                os.write(attempt.err, text)
-            except OSError:
-                pass
-        self.end(attempt, EXIT, 127 if isinstance(error, FileNotFoundError) else 126, 0)
+        try:
+            os.write(err, text)
+        except OSError:
+            pass
+        self.end(attempt, EXIT, code, 0)
 
     def reap(self) -> None:
         """Take in every process that has ended."""
-        by_pid = None
-        while True:
+        while self.pids:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
                 return
-            if by_pid is None:
-                by_pid = {attempt.pid: attempt for attempt in self.running.values()}
-            attempt = by_pid.get(pid)
-            if attempt is None:
-                continue
-            self.free.append(self.slot.pop(pid))
-            number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            code = NO_CODE if number else os.WEXITSTATUS(status)
-            attempt.code, attempt.signal = code, number
-            attempt.pid = -attempt.pid  # reaped: the number may be another's from now on
-            if attempt.killing < 0:
-                del self.running[attempt.serial]
-                self.end(attempt, SIGNAL if number else EXIT if code else OK, code, number)
+            attempt = self.pids.pop(pid, None)
+            if attempt is not None:
+                self.over(attempt, status)
+
+    def over(self, attempt: Attempt, status: int) -> None:
+        """An attempt's own process has ended."""
+        attempt.pid = 0  # the number may be another's from now on
+        if os.WIFSIGNALED(status):
+            attempt.signal = os.WTERMSIG(status)
+        else:
+            attempt.code = os.WEXITSTATUS(status)
+        if attempt.killing < 0:
+            self.finish(attempt)
+        else:
+            self.ladder.next = self.ladder.free
+
+    def finish(self, attempt: Attempt) -> None:
+        """An attempt has ended by itself."""
+        self.leave(attempt)
+        code, number = attempt.code, attempt.signal
+        self.end(attempt, SIGNAL if number else EXIT if code else OK, code, number)
+
+    def leave(self, attempt: Attempt) -> None:
+        """An attempt gives its slot back."""
+        del self.running[attempt.serial]
+        if attempt.slot <= self.slots:
+            self.free.append(attempt.slot)
 
     def end(self, attempt: Attempt, ending: int, code: int, number: int) -> None:
-        """Record a result and queue it for the controller."""
+        """Record a result and tell it."""
         attempt.elapsed = time.monotonic() - attempt.began
+        texts = []  # type: list[bytes]
+        for stream in (0, 1):
+            if attempt.base[stream] or attempt.sent[stream]:
+                data, length = b"", self.files.size(attempt.pair, stream)
+            else:
+                data = self.files.read(attempt.pair, stream, 0, INLINE + 1)
+                length = len(data) if len(data) <= INLINE else self.files.size(attempt.pair, stream)
+            if length > OUTPUT_MAX:
+                self.files.cut(attempt.pair, stream, OUTPUT_MAX)
+                length, ending = OUTPUT_MAX, OUTPUT_LIMIT if ending in (OK, EXIT, SIGNAL) else ending
+                attempt.detail = b"%s passed %d MiB; the rest was dropped" % (
+                    b"stderr" if stream else b"stdout",
+                    OUTPUT_MAX >> 20,
+                )
+            attempt.lengths[stream] = length
+            attempt.whole[stream] = attempt.total(stream)
+            texts.append(data)
+        self.files.rest(attempt.pair)
         attempt.ending, attempt.code, attempt.signal = ending, code, number
-        attempt.sizes = (size_of(attempt.out), size_of(attempt.err))
-        self.log.write(
-            [self.log.result(attempt.serial, ending, code, number, attempt.elapsed, *attempt.sizes)]
-        )
+        self.log.result(attempt.serial, ending, code, number, attempt.elapsed, *attempt.whole)
         self.ended[attempt.serial] = attempt
-        self.say(attempt)
+        if self.unwanted:
+            self.ack((attempt.serial,))
+        else:
+            self.voice.ended(attempt, texts)
 
-    def climb(self, now: float) -> None:
-        """The kill ladder: TERM, the grace, KILL and look again, then say what survives."""
-        for attempt in list(self.kills):
-            if now < attempt.until and attempt.pid > 0:
-                continue
-            mark, pid = self.id(attempt), max(attempt.pid, 0)
-            session = abs(attempt.pid)
-            left = survivors(session, mark)
-            if not left and attempt.pid < 0:
-                self.buried(attempt, attempt.killing)
-            elif attempt.stage == 0:
-                signal_all(session if pid else 0, mark, signal.SIGTERM)
-                attempt.stage, attempt.until = 1, now + attempt.grace
-            elif attempt.stage < 40 and now >= attempt.until:
-                for one in left:
-                    try:
-                        os.kill(one, signal.SIGKILL)
-                    except OSError:
-                        pass
-                attempt.stage, attempt.until = attempt.stage + 1, now + 0.1
-            elif now >= attempt.until:
-                self.buried(attempt, KILL_FAILED)
-
-    def buried(self, attempt: Attempt, ending: int) -> None:
+    def bury(self, serial: int, signalled: bool, left: "list[int]") -> None:
         """A killed attempt is over, or can't be ended."""
-        self.kills.remove(attempt)
-        self.running.pop(attempt.serial, None)
-        if attempt.pid > 0:
-            self.free.append(self.slot.pop(attempt.pid))
-        self.end(attempt, ending, attempt.code if attempt.pid < 0 else NO_CODE, attempt.signal)
+        attempt = self.running[serial]
+        if attempt.pid:
+            pid, status = os.waitpid(attempt.pid, os.WNOHANG)
+            if pid:
+                del self.pids[pid]
+                self.over(attempt, status)
+            elif not left:
+                self.ladder.add(serial, self.prey(attempt), self.grace, time.monotonic())
+                return
+        if not signalled:
+            self.finish(attempt)  # it was faster than the kill
+            return
+        self.leave(attempt)
+        attempt.detail = attempt.detail or alive(left)
+        self.end(attempt, KILL_FAILED if left else attempt.killing, attempt.code, attempt.signal)
 
-    def tick(self, now: float) -> "float | None":
-        """Timeouts, kills, output that has grown; when to look again, by the monotonic clock."""
-        soonest = None  # type: float | None
-        for attempt in list(self.running.values()):
-            if attempt.until and attempt.killing < 0 and now >= attempt.until:
-                self.kill((attempt.serial,), attempt.grace, TIMEOUT, now)
-            if not attempt.told and now - attempt.began > 0.05:
-                attempt.told = True
-                self.talk.append(frame(R_BEGAN, BEGAN.pack(attempt.serial, now - attempt.began)))
-            if attempt.until and attempt.killing < 0:
-                soonest = attempt.until if soonest is None else min(soonest, attempt.until)
-        if self.kills:
-            self.climb(now)
-            pending = [a.until if a.pid > 0 or a.stage else now for a in self.kills]
-            if pending:
-                wake = min(max(min(pending), now + 0.05), now + 0.1)
-                soonest = wake if soonest is None else min(soonest, wake)
+    # -- what time brings -----------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> float:
+        """Timeouts, kills, news of beginnings; when to look again at the latest."""
+        soonest = now + 3600.0
+        while self.timeouts and (self.timeouts[0][0] <= now or self.timeouts[0][1] not in self.running):
+            self.kill((heapq.heappop(self.timeouts)[1],), self.grace, TIMEOUT, now)
+        if self.timeouts:
+            soonest = self.timeouts[0][0]
+        fresh = self.fresh
+        while fresh and (fresh[0].ending >= 0 or now - fresh[0].began > NEWS):
+            attempt = fresh.popleft()
+            if attempt.ending < 0 and not attempt.told:
+                self.voice.began(attempt, now)
+        if fresh:
+            soonest = min(soonest, fresh[0].began + NEWS)
+        for over in self.ladder.climb(now):
+            self.bury(*over)
+        if self.ladder.rungs:
+            soonest = min(soonest, self.ladder.next)
         return soonest
 
-    # -- what there is to say ------------------------------------------------------------------------------------
-
-    def say(self, attempt: Attempt) -> None:
-        """Put a result on the line, with its output or behind it."""
-        out, err = attempt.sizes
-        if out + err <= INLINE and attempt.sent == [0, 0]:
-            texts = [self.read(attempt, stream, 0, size) for stream, size in ((0, out), (1, err))]
-            self.talk.append(self.result(attempt, 1, texts[0], texts[1]))
-            self.close(attempt)
-        else:
-            self.unsent.append(attempt)
-            self.backlog += out + err
-
-    def result(self, attempt: Attempt, inline: int, out: bytes, err: bytes) -> bytes:
-        """The frame of a result."""
-        attempt.said = True
-        detail = b""
-        if attempt.ending == KILL_FAILED:
-            left = survivors(abs(attempt.pid), self.id(attempt))
-            detail = ("still alive: pid " + ", ".join(map(str, left))).encode()
-        kind = R_LOST if attempt.ending == LOST else R_RESULT
-        if kind == R_LOST:
-            return frame(R_LOST, NUMBER.pack(attempt.serial) + b"its runner died and nobody saw how it ended")
-        body = RESULT.pack(
-            attempt.serial,
-            attempt.ending,
-            attempt.code,
-            attempt.signal,
-            attempt.elapsed,
-            attempt.sizes[0],
-            attempt.sizes[1],
-            inline,
-            len(out),
-            len(err),
-            len(detail),
-        )
-        return frame(R_RESULT, body + out + err + detail)
-
-    def open(self, attempt: Attempt, stream: int) -> int:
-        """The stream's file, opened again if it was closed; -1 when it is gone."""
-        fd = attempt.err if stream else attempt.out
-        if fd < 0:
+    def save(self, now: float) -> None:
+        """Have what has ended on disk; while that fails, it is tried again from time to time."""
+        if self.log.pending and now >= self.unsaved:
             try:
-                fd = os.open(self.name(attempt.serial, stream), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.spool)
+                self.log.write()
             except OSError:
-                return -1
-            if stream:
-                attempt.err = fd
-            else:
-                attempt.out = fd
-        return fd
+                self.unsaved = now + 1.0
 
-    def read(self, attempt: Attempt, stream: int, offset: int, size: int) -> bytes:
-        """A piece of a stream; shorter only when the file is gone."""
-        if not size:
-            return b""
-        fd = self.open(attempt, stream)
-        return os.pread(fd, size, offset) if fd >= 0 else b""
+    def look(self) -> None:
+        """See what the running attempts have written."""
+        now = self.looked = time.monotonic()
+        for attempt in list(self.running.values()):
+            if now - attempt.began < YOUNG:
+                break  # so is everything behind it
+            self.measure(attempt)
+            self.voice.grown(attempt)
+            for stream in (0, 1):
+                if attempt.lengths[stream] > OUTPUT_MAX and attempt.killing < 0:
+                    self.kill((attempt.serial,), min(self.grace, 1.0), OUTPUT_LIMIT, now)
 
-    def close(self, attempt: Attempt) -> None:
-        """Let go of an attempt's files."""
-        for fd in (attempt.out, attempt.err):
-            if fd >= 0:
-                os.close(fd)
-        attempt.out = attempt.err = -1
-
-    def pieces(self, attempt: Attempt, sizes: "tuple[int, int]") -> "list[bytes]":
-        """Frames of output that is there and within the credit, a chunk of each stream at most."""
-        frames = []
+    def measure(self, attempt: Attempt) -> None:
+        """See how much output there is of a running attempt."""
         for stream in (0, 1):
-            size = min(sizes[stream] - attempt.sent[stream], CHUNK, self.credit)
-            if size > 0:
-                data = self.read(attempt, stream, attempt.sent[stream], size)
-                if not data:
-                    attempt.sent[stream] = sizes[stream]  # the file is gone: what it held is lost
-                    continue
-                frames.append(
-                    frame(R_OUTPUT, OUTPUT.pack(attempt.serial, stream + 1, attempt.sent[stream]) + data)
-                )
-                attempt.sent[stream] += len(data)
-                self.credit -= len(data)
-        return frames
-
-    def output(self, limit: int, now: float, grown: bool) -> "list[bytes]":
-        """About `limit` bytes of frames: output of ended attempts with their results, then what running ones have
-        `grown`. A job that may end at once is left alone for a moment: its output then travels with its result.
-        """
-        frames, size = [], 0  # type: list[bytes], int
-        while self.unsent and size < limit:
-            attempt = self.unsent[0]
-            some = self.pieces(attempt, attempt.sizes)
-            frames += some
-            size += sum(map(len, some))
-            if attempt.sent[0] >= attempt.sizes[0] and attempt.sent[1] >= attempt.sizes[1]:
-                self.unsent.popleft()
-                self.backlog -= attempt.sizes[0] + attempt.sizes[1]
-                frames.append(self.result(attempt, 0, b"", b""))
-                self.close(attempt)
-            elif not some:
-                return frames
-        for attempt in list(self.running.values()) if grown else ():
-            while size < limit and self.credit > 0 and now - attempt.began > YOUNG:
-                some = self.pieces(attempt, (os.fstat(attempt.out).st_size, os.fstat(attempt.err).st_size))
-                if not some:
-                    break
-                frames += some
-                size += sum(map(len, some))
-        return frames
-
-    def attached(self, asked: "tuple[int, ...]") -> None:
-        """A controller has come: everything unacknowledged is to be said again, from the beginning."""
-        self.talk, self.credit = [], 0
-        self.unsent.clear()
-        self.backlog = 0
-        for attempt in self.running.values():
-            attempt.sent, attempt.told = [0, 0], False
-        for attempt in self.ended.values():
-            attempt.sent, attempt.said = [0, 0], False
-
-    def retell(self) -> None:
-        """Queue every result that is not acknowledged."""
-        for attempt in list(self.ended.values()):
-            if not attempt.said and attempt not in self.unsent:
-                self.say(attempt)
+            attempt.lengths[stream] = self.files.size(attempt.pair, stream)
+        self.files.rest(attempt.pair)
 
     @property
     def idle(self) -> bool:
         """Whether nothing runs, waits or is owed."""
         return not (self.running or self.waiting or self.ended)
+
+
+def alive(pids: "list[int]") -> bytes:
+    """What is said of processes that can't be ended."""
+    return b"still alive: pid " + b", ".join(b"%d" % pid for pid in pids[:20]) if pids else b""

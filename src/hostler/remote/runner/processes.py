@@ -1,7 +1,7 @@
-"""Making the processes of attempts, finding them again, and ending them.
+"""Making the processes of attempts: each in a session of its own, with files for output and nothing for input.
 
-Every attempt is a process in a session of its own, with files for output and nothing for input. It is found again by
-its session, its process group, and the name of its attempt in its environment; pids alone are never trusted.
+Everything that costs a system call a job has been thought about twice. It must never leave anything of the runner's
+own state to a job: its signals, its umask, its open files.
 """
 
 import errno
@@ -9,13 +9,17 @@ import os
 import pwd
 import signal
 
-MARK = b"HOSTLER_ATTEMPT="
-RESET = [
-    getattr(signal, name)
-    for name in ("SIGPIPE", "SIGXFSZ", "SIGHUP", "SIGINT", "SIGTERM")
-    if hasattr(signal, name)
-]
-NOT_SHELLS = ("csh", "tcsh", "fish", "nologin", "false", "nu", "elvish", "xonsh")
+NOT_SHELLS = ("csh", "tcsh", "fish", "nologin", "false", "nu", "elvish", "xonsh", "pwsh")
+#: Signals that the runner must survive. It handles them, for what is handled is reset in a job and what is ignored
+#: would stay so.
+DEAF = ("SIGHUP", "SIGINT", "SIGPIPE", "SIGXFSZ", "SIGIO", "SIGUSR1", "SIGUSR2", "SIGALRM")
+
+
+def deafen() -> None:
+    """Let no signal but TERM and KILL end the runner, and block none."""
+    for name in DEAF:
+        signal.signal(getattr(signal, name), lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def account_shell(asked: str) -> bytes:
@@ -29,77 +33,111 @@ def account_shell(asked: str) -> bytes:
     return os.fsencode(shell)
 
 
-class Spawner:
-    """Starts commands with one environment, captured once; file names of programs are looked up once."""
+def surroundings() -> "dict[bytes, bytes]":
+    """The environment as the login gave it: Python itself may have added to what it holds by now."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return dict(os.environb)
+    found = {}
+    for word in words:
+        name, equals, value = word.partition(b"=")
+        if name and equals:
+            found[name] = value
+    return found
 
-    def __init__(self, environment: "dict[bytes, bytes]", shell: bytes) -> None:
+
+class Spawner:
+    """Starts commands with one environment, captured once; file names of programs are looked up once.
+
+    `umask` is what jobs get. Standard input is what descriptor 0 of the runner is: /dev/null.
+    """
+
+    def __init__(self, environment: "dict[bytes, bytes]", shell: bytes, umask: int) -> None:
         self.env = dict(environment)
         self.env.pop(b"SSH_AUTH_SOCK", None)
         level = self.env.get(b"SHLVL", b"")
         if not level.isdigit() or int(level) < 1:
             self.env[b"SHLVL"] = b"1"
         self.shell = shell
-        self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.paths = {}  # type: dict[bytes, bytes]
         self.start = start_process if hasattr(os, "posix_spawn") else fork_process
         self.umask = None  # type: int | None
-        umask = os.umask(0o077)
         if umask & 0o700:
-            self.umask = umask  # files of ours would be unreadable to ourselves: switch around each spawn
+            self.umask = umask  # our own files would be unreadable to ourselves: switch around each spawn
         else:
             os.umask(umask)
 
     def path(self, word: bytes) -> bytes:
-        """The file of a program, by PATH. Raises FileNotFoundError."""
+        """The file of a program, by PATH. Raises FileNotFoundError, or PermissionError when none may be executed."""
         if b"/" in word:
             return word
         found = self.paths.get(word)
         if found is None:
+            seen = b""
             for folder in self.env.get(b"PATH", b"/usr/bin:/bin").split(b":"):
                 candidate = os.path.join(folder or b".", word)
-                if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
-                    found = self.paths[word] = candidate
-                    break
-            else:
-                raise FileNotFoundError(errno.ENOENT, "command not found", word)
+                if os.path.isfile(candidate):
+                    if os.access(candidate, os.X_OK):
+                        self.paths[word] = candidate
+                        return candidate
+                    seen = seen or candidate
+            if seen:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), seen)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), word)
         return found
 
     def spawn(self, words: "tuple[bytes, ...]", shell: bool, out: int, err: int) -> int:
         """Start a command in a session of its own; its pid. Raises OSError."""
-        if shell:
-            argv = (self.shell, b"-c", *words)
-            path = self.shell
-        else:
-            argv = words
-            path = self.path(words[0])
-        if self.umask is not None:
-            os.umask(self.umask)
+        if self.umask is None:
+            return self.place(words, shell, out, err)
+        os.umask(self.umask)
         try:
-            return self.start(path, argv, self.env, self.null, out, err)
+            return self.place(words, shell, out, err)
+        finally:
+            os.umask(0o077)
+
+    def place(self, words: "tuple[bytes, ...]", shell: bool, out: int, err: int) -> int:
+        """Find the program and start it. One that has moved is looked for again. Raises OSError."""
+        if shell:
+            return self.make(self.shell, (self.shell, b"-c", *words), out, err)
+        try:
+            return self.make(self.path(words[0]), words, out, err)
+        except OSError:
+            if self.paths.pop(words[0], None) is None:
+                raise
+            return self.make(self.path(words[0]), words, out, err)
+
+    def make(self, path: bytes, argv: "tuple[bytes, ...]", out: int, err: int) -> int:
+        """Make a process. A script that names no interpreter is sh's, as everywhere. Raises OSError."""
+        try:
+            return self.start(path, argv, self.env, out, err)
         except NotImplementedError:
             self.start = fork_process  # this system's posix_spawn knows no sessions
-            return self.start(path, argv, self.env, self.null, out, err)
-        except FileNotFoundError:
-            self.paths.pop(words[0], None)
-            raise
-        finally:
-            if self.umask is not None:
-                os.umask(0o077)
+            return self.start(path, argv, self.env, out, err)
+        except ValueError as error:
+            raise OSError(errno.EINVAL, "a NUL in its arguments (%s)" % error, path) from None
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            return self.start(b"/bin/sh", (b"/bin/sh", path, *argv[1:]), self.env, out, err)
 
 
 def start_process(
-    path: bytes, argv: "tuple[bytes, ...]", env: "dict[bytes, bytes]", null: int, out: int, err: int
+    path: bytes, argv: "tuple[bytes, ...]", env: "dict[bytes, bytes]", out: int, err: int
 ) -> int:
     """Make a process by posix_spawn, which costs a third of a fork. Raises NotImplementedError, OSError."""
-    dup = os.POSIX_SPAWN_DUP2
-    actions = [(dup, null, 0), (dup, out, 1), (dup, err, 2)]
-    return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigdef=RESET)
+    actions = [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
+    return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True)
 
 
 def fork_process(
-    path: bytes, argv: "tuple[bytes, ...]", env: "dict[bytes, bytes]", null: int, out: int, err: int
+    path: bytes, argv: "tuple[bytes, ...]", env: "dict[bytes, bytes]", out: int, err: int
 ) -> int:
     """Fork and exec; an exec that fails comes back as the OSError that it was."""
+    if any(b"\0" in word for word in argv):
+        raise ValueError("embedded null byte")
     tell, said = os.pipe()
     pid = os.fork()
     if pid:
@@ -112,9 +150,8 @@ def fork_process(
         return pid
     try:
         os.setsid()
-        for one in RESET:
-            signal.signal(one, signal.SIG_DFL)
-        os.dup2(null, 0)
+        for name in (*DEAF, "SIGCHLD", "SIGTERM"):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.execve(path, argv, env)
@@ -122,45 +159,3 @@ def fork_process(
         os.write(said, b"%d" % (error.errno or 5))
     finally:
         os._exit(127)
-
-
-def survivors(pid: int, attempt: bytes) -> "list[int]":
-    """The processes of an attempt that live: by session, group and environment; zombies don't count."""
-    mark, found, me = MARK + attempt, [], os.getpid()
-    try:
-        names = os.listdir("/proc")
-    except OSError:
-        names = []
-    for name in names:
-        if not name.isdigit() or int(name) == me:
-            continue
-        try:
-            with open("/proc/" + name + "/stat", "rb") as file:
-                words = file.read().rpartition(b")")[2].split()
-            if words[0] in (b"Z", b"X"):
-                continue
-            if pid and pid in (int(words[2]), int(words[3])):
-                found.append(int(name))
-                continue
-            with open("/proc/" + name + "/environ", "rb") as file:
-                if mark in file.read().split(b"\0"):
-                    found.append(int(name))
-        except (OSError, IndexError, ValueError):
-            continue
-    return found
-
-
-def signal_all(pid: int, attempt: bytes, number: int) -> "list[int]":
-    """Send a signal to every process of an attempt; those that were found."""
-    found = survivors(pid, attempt)
-    if pid:
-        try:
-            os.killpg(pid, number)
-        except OSError:
-            pass
-    for one in found:
-        try:
-            os.kill(one, number)
-        except OSError:
-            pass
-    return found

@@ -1,267 +1,329 @@
 """The runner's life: taking the spool's lock, serving one controller at a time, leaving when nothing is owed.
 
-The first channel's process becomes the relay: it hands its stdin and stdout to the runner and then only holds the
-SSH session open. The runner reads and writes the channel itself, so that no byte is copied twice. When the channel
-dies the runner does not; a relay that comes later hands over a new one through a socket in the spool.
+Nothing here may wait for anything but the poll: a line that takes no more, a relay that stalls, a disk that is full
+and a job that will not die must leave all others served.
 """
 
-import array
 import fcntl
 import json
 import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 
-from hostler.remote.runner.jobs import INTERRUPTED, Table
-from hostler.remote.runner.processes import Spawner, account_shell
-from hostler.remote.runner.spool import Log, folder, lock
-from hostler.remote.runner.wire import ACK, BYE, CREDIT, FOLLOW, FOLLOWS, HELLO, KILL, KILLS
-from hostler.remote.runner.wire import MAGIC, NUMBER, PROTOCOL
-from hostler.remote.runner.wire import RENEW, REVOKE, R_BYE, R_HELLO, R_RENEWED, STARTS
-from hostler.remote.runner.wire import HEAD, Frames, frame, read_numbers, unpack_starts
+from hostler.remote.runner.channel import HIGH_WATER, Channel, Visitor, listen, relay, stay
+from hostler.remote.runner.jobs import Table
+from hostler.remote.runner.log import Log
+from hostler.remote.runner.processes import Spawner, account_shell, deafen, surroundings
+from hostler.remote.runner.spool import folder, lock, remove, sweep
+from hostler.remote.runner.wire import ACK, AGAIN, BYE, CREDIT, FOLLOW, FOLLOWS, HELLO, KILL, KILLS, MAX_FRAME
+from hostler.remote.runner.wire import HEAD, MAGIC, NEVER, NUMBER, PROTOCOL, RENEW, RENEWAL, REVOKE, STARTS
+from hostler.remote.runner.wire import R_BYE, R_HELLO, R_RENEWED, frame, read_numbers, unpack_starts
 
 #: Results are gathered for this many seconds when the last ones have just been sent: fewer, fuller packets.
-GAP = 0.01
-#: How often the output of running jobs is looked at, in seconds.
-WATCH = 0.1
-HIGH_WATER = 256 << 10
-
-
-class Channel:
-    """A line to a controller: two file descriptors of an SSH session, and the relay that keeps it open."""
-
-    def __init__(self, read: int, write: int, leash: socket.socket) -> None:
-        self.fd_in, self.fd_out, self.leash = read, write, leash
-        for fd in (read, write):
-            os.set_blocking(fd, False)
-        self.frames = Frames()
-        self.queue = bytearray()
-        self.stuck = False  # whether the line takes no more for now
-
-    def send(self) -> bool:
-        """Write what the line takes now; False once it is gone."""
-        while self.queue:
-            try:
-                sent = os.write(self.fd_out, memoryview(self.queue)[: 256 << 10])
-            except BlockingIOError:
-                return True
-            except OSError:
-                return False
-            del self.queue[:sent]
-        return True
-
-    def close(self) -> None:
-        """Let go; the relay sees it and ends, and so does the SSH session."""
-        for fd in (self.fd_in, self.fd_out):
-            os.close(fd)
-        self.leash.close()
+GAP = 0.03
+#: How often the output of running jobs is looked at, in seconds; with nobody listening, and more per running job.
+WATCH, UNWATCHED, WATCH_EACH = 0.1, 1.0, 0.0002
+#: Relays that may be about to hand over their line at a time.
+VISITORS = 8
+NONSENSE = (ValueError, KeyError, IndexError, TypeError, OverflowError, AttributeError, struct.error)
 
 
 class Runner:
     """The loop: signals, the line, the socket, the clock."""
 
-    def __init__(self, path: str, table: Table, listener: socket.socket, hello: "dict[str, object]") -> None:
+    def __init__(self, path: str, table: Table, listener: socket.socket) -> None:
         self.path, self.table, self.listener = path, table, listener
         self.channel = None  # type: Channel | None
-        self.epoch = 0
+        self.visitors = {}  # type: dict[int, Visitor]
         self.lease = 120.0
-        self.grace = 5.0
-        self.renewed = self.flushed = time.monotonic()
-        self.watched = 0.0
-        self.expired = self.leaving = False
+        self.renewed = time.monotonic()
+        self.flushed = 0.0
+        self.heard = {}  # type: dict[int, float]
+        self.expired = self.leaving = self.ending = False
         self.poll = select.poll()
-        wake, waker = os.pipe()
-        for fd in (wake, waker):
+        self.wake, waker = os.pipe()
+        for fd in (self.wake, waker):
             os.set_blocking(fd, False)
-        self.wake = wake
         signal.set_wakeup_fd(waker)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        for fd in (wake, listener.fileno()):
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        for fd in (self.wake, listener.fileno()):
             self.poll.register(fd, select.POLLIN)
 
-    def attach(self, channel: Channel, hello: "dict[str, object]") -> None:
-        """Serve this controller from now on; an older one is let go, a stale one refused."""
-        epoch = int(str(hello["epoch"]))
-        if epoch < self.epoch:
-            channel.queue += frame(R_BYE, b"a newer controller has taken this run over")
+    # -- lines ------------------------------------------------------------------------------------------------
+
+    def attach(self, channel: Channel, hello: "dict[str, object]") -> bool:
+        """Serve this controller from now on; an older one is let go, a stale one refused. Raises NONSENSE."""
+        table, now = self.table, time.monotonic()
+        epoch, slots, asked = int(str(hello["epoch"])), int(str(hello["slots"] or 0)), hello["ask"]
+        lease, grace = float(str(hello["lease"])), float(str(hello["grace"]))
+        if not isinstance(asked, list) or not (lease > 0 and grace >= 0):
+            raise ValueError("a hello that makes no sense")
+        serials = [int(serial) for serial in asked]
+        if hello["protocol"] != PROTOCOL or epoch < table.log.epoch or self.ending:
+            reason = AGAIN + b"the runner is being ended"
+            if hello["protocol"] != PROTOCOL:
+                reason = NEVER + b"its runner speaks protocol %d, and not yours" % PROTOCOL
+            elif epoch < table.log.epoch:
+                reason = NEVER + b"a newer controller has taken this run over"
+            channel.queue += MAGIC + frame(R_BYE, reason)
             channel.send()
             channel.close()
-            return
-        if self.channel is not None:
-            self.drop()
-        self.channel, self.epoch = channel, epoch
-        self.lease, self.grace = float(str(hello["lease"])), float(str(hello["grace"]))
-        self.renewed, self.expired, self.leaving = time.monotonic(), False, False
+            return False
+        newer = epoch > table.log.epoch
+        self.drop(
+            NEVER + b"a newer controller has taken this run over" if newer else AGAIN + b"another line came"
+        )
+        table.log.lead(epoch)
+        self.channel, self.lease, table.grace = channel, lease, grace
+        # What runs is not given more time by a hello whose answer may never arrive, only by what is said after it.
+        self.heard = {0: now}
+        if self.expired or not (table.running or table.waiting):
+            self.renewed = now
+        self.expired = self.leaving = table.unwanted = False
         self.poll.register(channel.fd_in, select.POLLIN)
-        table, asked = self.table, hello["ask"]
-        table.attached(())
-        table.credit = int(str(hello["credit"]))
-        standings = [[serial, table.standing(serial)] for serial in asked] if isinstance(asked, list) else []
         answer = {
             "protocol": PROTOCOL, "spool": table.log.id, "boot": boot(), "uid": os.getuid(), "pid": os.getpid(),
-            "python": "%d.%d.%d" % sys.version_info[:3], "slots": table.slots, "standings": standings,
+            "python": "%d.%d.%d" % sys.version_info[:3], "slots": slots or cores(),
+            "standings": table.attached(serials, slots or cores()),
         }  # fmt: skip
         channel.queue += MAGIC + frame(R_HELLO, json.dumps(answer).encode())
-        self.flush(time.monotonic(), True)
+        self.transmit()
+        return True
 
-    def drop(self) -> None:
-        """The line is gone. What runs goes on."""
-        if self.channel is not None:
-            self.poll.unregister(self.channel.fd_in)
-            if self.channel.stuck:
-                self.poll.unregister(self.channel.fd_out)
-            self.channel.close()
-            self.channel = None
+    def drop(self, reason: bytes = b"") -> None:
+        """Let go of the line, saying why if somebody may hear it. What runs goes on."""
+        channel, self.channel = self.channel, None
+        if channel is not None:
+            if reason:
+                channel.queue += frame(R_BYE, reason)
+                channel.send()
+            self.poll.unregister(channel.fd_in)
+            if channel.stuck:
+                self.poll.unregister(channel.fd_out)
+            channel.close()
+
+    def welcome(self) -> None:
+        """A relay has come."""
+        try:
+            visitor = Visitor(self.listener.accept()[0])
+        except OSError:
+            return
+        fd = visitor.leash.fileno()
+        self.visitors[fd] = visitor
+        self.poll.register(fd, select.POLLIN)
+        if len(self.visitors) > VISITORS:
+            self.see_off(next(iter(self.visitors))).dismiss()
+
+    def see_off(self, fd: int) -> Visitor:
+        """Stop listening to a relay on its way in."""
+        self.poll.unregister(fd)
+        return self.visitors.pop(fd)
+
+    def receive(self, fd: int) -> None:
+        """A relay says something; with its whole hello, its line is ours."""
+        visitor = self.visitors[fd]
+        try:
+            body = visitor.hello()
+            if body is None:
+                return
+            hello = json.loads(body.decode())
+        except BlockingIOError:
+            return
+        except (OSError, *NONSENSE) as error:
+            note("a relay that made no sense: %s" % error)
+            self.see_off(fd).dismiss()
+            return
+        self.see_off(fd)
+        try:
+            channel = visitor.channel()
+        except OSError:
+            visitor.dismiss()
+            return
+        try:
+            self.attach(channel, hello)
+        except NONSENSE as error:
+            note("a hello that made no sense: %s" % error)
+            channel.close()
+
+    # -- what is said -----------------------------------------------------------------------------------------
 
     def hear(self) -> None:
-        """Read what the controller says, all that is there."""
+        """Read what the controller says."""
         channel = self.channel
         if channel is None:
             return
-        try:
-            data = os.read(channel.fd_in, 1 << 20)
-        except BlockingIOError:
+        data = channel.read()
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             self.drop()
             return
         try:
             for kind, body in channel.frames.feed(data):
+                if self.heard and 0 in self.heard:
+                    self.renew(0, 0)  # whoever speaks has heard our hello
                 self.obey(kind, body)
-        except (ValueError, KeyError, IndexError) as error:
-            sys.stderr.write("hostler runner: %s: the line is dropped\n" % error)
-            sys.stderr.flush()
-            self.drop()
+        except (OSError, *NONSENSE) as error:
+            note("%s: %s: the line is dropped" % (type(error).__name__, error))
+            self.drop(AGAIN + b"what came made no sense")
 
     def obey(self, kind: int, body: bytes) -> None:
-        """Do what one frame asks."""
-        table = self.table
+        """Do what one frame asks. Raises NONSENSE."""
+        table, now = self.table, time.monotonic()
         if kind == STARTS:
-            table.accept(unpack_starts(body))
+            if not (self.ending or self.leaving):
+                table.accept(unpack_starts(body))
         elif kind == ACK:
             table.ack(read_numbers(body))
         elif kind == RENEW:
-            self.renewed = time.monotonic()
-            table.talk.append(frame(R_RENEWED, body))
+            self.renew(*RENEWAL.unpack(body))
+            self.heard[RENEWAL.unpack(body)[0]] = now
+            table.voice.talk.append(frame(R_RENEWED, body[:8]))
             self.flushed = 0.0
         elif kind == REVOKE:
-            table.revoke(read_numbers(body))
+            table.revoke(read_numbers(body), now)
             self.flushed = 0.0
         elif kind == KILLS:
             grace, ending = KILL.unpack_from(body)
-            table.kill(read_numbers(body[KILL.size :]), grace, ending, time.monotonic())
+            table.kill(read_numbers(body[KILL.size :]), grace, ending, now)
         elif kind == FOLLOWS:
             table.follow(*FOLLOW.unpack(body))
         elif kind == CREDIT:
-            table.credit += NUMBER.unpack(body)[0]
+            table.voice.credit += NUMBER.unpack(body)[0]
         elif kind == HELLO:
             table.retell()  # a second hello says that every follow has been sent
         elif kind == BYE:
-            self.leaving = bool(body[0])
-            if self.channel is not None and self.leaving and table.idle:
-                self.channel.queue += frame(R_BYE, b"")
+            self.leaving = True
+            table.abandon(now)
+        else:
+            raise ValueError("a frame of type %d" % kind)
 
-    def welcome(self) -> None:
-        """A relay has come with a new channel."""
-        try:
-            leash = self.listener.accept()[0]
-            leash.settimeout(5.0)
-            fds = array.array("i")
-            text, extra, _, _ = leash.recvmsg(1, socket.CMSG_SPACE(2 * fds.itemsize))
-            for _, _, data in extra:
-                fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-            for fd in fds:
-                os.set_inheritable(fd, False)
-            body = b""
-            while (text and len(body) < 5) or len(body) < 5 + HEAD.unpack_from(body)[0]:
-                more = leash.recv(1 << 16)
-                if not more:
-                    break
-                body += more
-            hello = json.loads(body[5:].decode())
-            leash.settimeout(None)
-            self.attach(Channel(fds[0], fds[1], leash), hello)
-        except (OSError, ValueError, KeyError, IndexError) as error:
-            sys.stderr.write("hostler runner: a relay that made no sense: %s\n" % error)
-            sys.stderr.flush()
+    def renew(self, _: int, known: int) -> None:
+        """Count the lease from the newest of our answers that the controller has: it counts from there, or later."""
+        then = self.heard.get(known)
+        if then is not None:
+            self.renewed = max(self.renewed, then)
+            self.heard = {sent: at for sent, at in self.heard.items() if at > then}
 
-    def flush(self, now: float, urgent: bool) -> None:
+    def flush(self, now: float) -> None:
         """Put on the line what there is to say: answers and results first, then output as far as it is taken."""
-        channel, table = self.channel, self.table
+        channel, voice = self.channel, self.table.voice
         if channel is None:
             return
-        if table.talk and (urgent or now - self.flushed >= GAP):
-            channel.queue += b"".join(table.talk)
-            table.talk = []
+        if voice.talk and now - self.flushed >= GAP:
+            channel.queue += b"".join(voice.talk)
+            voice.talk = []
             self.flushed = now
-        grown = now - self.watched >= WATCH
-        if len(channel.queue) < HIGH_WATER and (table.unsent or grown):
-            if grown:
-                self.watched = now
-            channel.queue += b"".join(table.output(HIGH_WATER, now, grown))
-        if channel.queue:
-            if not channel.send():
-                self.drop()
-            elif bool(channel.queue) != channel.stuck:
-                channel.stuck = not channel.stuck
-                if channel.stuck:
-                    self.poll.register(channel.fd_out, select.POLLOUT)
-                else:
-                    self.poll.unregister(channel.fd_out)
+        if not channel.queue and not voice.turns:
+            return
+        while self.transmit() and not channel.queue:
+            frames = voice.output(HIGH_WATER)
+            if not frames:
+                return
+            channel.queue += b"".join(frames)
 
-    def patience(self, now: float, soonest: "float | None") -> int:
+    def transmit(self) -> bool:
+        """Send what is queued, as far as the line takes it; False once there is no line."""
+        channel = self.channel
+        if channel is None:
+            return False
+        if not channel.send():
+            self.drop()
+            return False
+        if bool(channel.queue) != channel.stuck:
+            channel.stuck = not channel.stuck
+            if channel.stuck:
+                self.poll.register(channel.fd_out, select.POLLOUT)
+            else:
+                self.poll.unregister(channel.fd_out)
+        return True
+
+    # -- the loop -----------------------------------------------------------------------------------------------
+
+    def watch(self) -> float:
+        """When to look at the output of running jobs again."""
+        table = self.table
+        return table.looked + max(
+            UNWATCHED if self.channel is None else WATCH, WATCH_EACH * len(table.running)
+        )
+
+    def patience(self, now: float, soonest: float) -> int:
         """How long to wait for something to happen, in milliseconds."""
-        table, channel = self.table, self.channel
-        wake = self.renewed + self.lease
-        if soonest is not None:
-            wake = min(wake, soonest)
-        if channel is not None:
-            if table.talk:
-                wake = min(wake, self.flushed + GAP)
-            if table.running:
-                wake = min(wake, self.watched + WATCH)
-        return max(0, min(int((wake - now) * 1000) + 1, 60000))
-
-    def expire(self, now: float) -> None:
-        """Nobody has renewed the lease: end everything, keep the results."""
+        wake = soonest
         if not self.expired:
+            wake = min(wake, self.renewed + self.lease)
+        if self.table.running:
+            wake = min(wake, self.watch())
+        if self.channel is not None and self.table.voice.talk:
+            wake = min(wake, self.flushed + GAP)
+        return int(max(0.0, min(wake - now, 60.0)) * 1000) + 1
+
+    def keep_time(self, now: float) -> None:
+        """End everything when the lease has ended, or when we are told to end."""
+        if (self.ending or now >= self.renewed + self.lease) and not self.expired:
             self.expired = True
-            self.table.waiting.clear()
-            self.table.kill(tuple(self.table.running), self.grace, INTERRUPTED, now)
+            self.table.expire(now)
+            self.drop(AGAIN + (b"the runner is being ended" if self.ending else b"the lease has ended"))
 
     def live(self) -> None:
-        """Serve until nothing is owed, or until the lease has ended and everything has been ended."""
-        table = self.table
+        """Serve until nothing is owed, or until everything has been ended."""
+        table, events = self.table, []  # type: Table, list[tuple[int, int]]
         while True:
-            now = time.monotonic()
-            soonest = table.tick(now)
-            self.flush(now, False)
-            if now >= self.renewed + self.lease:
-                if self.channel is not None:
-                    self.drop()
-                self.expire(now)
-            if self.expired and not table.running:
-                return
-            if self.leaving and table.idle and (self.channel is None or not self.channel.queue):
-                return
-            for fd, _ in self.poll.poll(self.patience(now, soonest)):
+            for fd, _ in events:
                 if fd == self.wake:
-                    try:
-                        os.read(self.wake, 65536)
-                    except BlockingIOError:
-                        pass
-                elif fd == self.listener.fileno():
-                    self.welcome()
+                    self.ending = self.ending or signal.SIGTERM in os.read(self.wake, 4096)
                 elif self.channel is not None and fd == self.channel.fd_in:
                     self.hear()
+                elif fd == self.listener.fileno():
+                    self.welcome()
+                elif fd in self.visitors:
+                    self.receive(fd)
             table.reap()
-            if not self.expired:
-                table.begin(time.monotonic())
+            now = time.monotonic()
+            self.keep_time(now)
+            if table.order and not self.expired:
+                table.begin(now)
+            soonest = table.tick(now)
+            if table.running and now >= self.watch():
+                table.look()
+            table.save(now)
+            self.flush(now)
+            if (self.expired or self.leaving) and not table.running:
+                return
+            events = self.poll.poll(self.patience(now, soonest))
+
+    def part(self) -> None:
+        """Leave: the spool too, when nothing in it is wanted any more."""
+        self.listener.close()
+        for fd in list(self.visitors):
+            self.see_off(fd).dismiss()
+        if self.leaving:
+            remove(self.path)
+        else:
+            self.table.log.compact()
+        if self.channel is not None:
+            self.channel.queue += frame(R_BYE, AGAIN)
+            self.channel.finish(5.0)
+            self.drop()
+
+
+def note(text: str) -> None:
+    """Write down what went wrong, for whoever looks into the spool."""
+    sys.stderr.write("hostler runner: %s\n" % text)
+    sys.stderr.flush()
+
+
+def cores() -> int:
+    """How many jobs to run at once when nobody says."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1
 
 
 def boot() -> str:
@@ -284,111 +346,83 @@ def read_exactly(fd: int, size: int) -> bytes:
     return data
 
 
-def serve(path: str, held: int, hello: "dict[str, object]", leash: socket.socket) -> None:
-    """Be the runner: everything of the SSH session but the channel is left behind."""
+def serve(path: str, held: int, hello: "dict[str, object]", leash: socket.socket, umask: int) -> None:
+    """Be the runner: everything of the SSH session but the channel is left behind. Raises OSError, NONSENSE."""
     os.setsid()
     if os.fork():
         os._exit(0)
+    deafen()
+    listener = listen(path)
+    spawner = Spawner(surroundings(), account_shell(str(hello.get("shell") or "")), umask)
+    spawner.env[b"HOSTLER_RUN"] = str(hello["run"]).encode()
+    spawner.env[b"HOSTLER_HOST"] = str(hello["host"]).encode()
+    table = Table(path, str(hello["uid"]), Log(path), spawner, cores())
+    runner = Runner(path, table, listener)
     fd_in, fd_out = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (0, 1))
-    null = os.open("/dev/null", os.O_RDWR)
-    trace = os.open(os.path.join(path, "errors"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    trace = os.open(
+        os.path.join(path, "errors"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+    )
+    leash.send(b"+")
+    attached = runner.attach(Channel(fd_in, fd_out, leash), hello)
     for fd, source in ((0, null), (1, trace), (2, trace)):
         os.dup2(source, fd)
     os.close(null)
     os.close(trace)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    spawner = Spawner(dict(os.environb), account_shell(str(hello.get("shell") or "")))
-    slots = int(str(hello["slots"] or 0)) or len(os.sched_getaffinity(0))
-    names = {b"HOSTLER_RUN": str(hello["run"]).encode(), b"HOSTLER_HOST": str(hello["host"]).encode()}
-    table = Table(path, str(hello["uid"]), Log(path), spawner, slots, names)
-    home = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
-    os.chdir(path)  # a socket's name holds 108 bytes only: bind it by a relative one
-    try:
-        os.unlink("socket")
-    except OSError:
-        pass
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind("socket")
-    os.chmod("socket", 0o600)
-    listener.listen(8)
-    os.fchdir(home)
-    os.close(home)
-    runner = Runner(path, table, listener, hello)
-    runner.attach(Channel(fd_in, fd_out, leash), hello)
-    runner.live()
-    listener.close()
-    if table.idle:
-        for name in os.listdir(path):
-            if name != "lock":
-                os.unlink(os.path.join(path, name))
-        os.unlink(os.path.join(path, "lock"))
-        os.rmdir(path)
-        try:
-            os.rmdir(os.path.dirname(path))
-        except OSError:
-            pass  # another host's spool of the same run is there
+    if attached:
+        sweep(path)
+        runner.live()
+    runner.part()
     os.close(held)
 
 
-def relay(path: str, body: bytes) -> bool:
-    """Hand our stdin and stdout to the runner that lives, and stay until it lets go; False when there is none."""
-    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    home = os.open(".", os.O_RDONLY)
-    os.chdir(path)
-    try:
-        line.connect("socket")
-    except OSError:
-        return False
-    finally:
-        os.fchdir(home)
-        os.close(home)
-    fds = array.array("i", [0, 1])
-    try:
-        line.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-        line.sendall(frame(HELLO, body))
-        while line.recv(4096):
-            pass
-    except OSError:
-        pass
-    return True
-
-
-def main() -> None:
-    """Read the controller's hello and become the runner, or the relay to the one that lives."""
-    size, kind = HEAD.unpack(read_exactly(0, HEAD.size))
-    body = read_exactly(0, size)
-    if kind != HELLO or len(body) != size:
-        sys.exit("hostler runner: no whole hello came")
-    hello = json.loads(body.decode())
-    path = folder(str(hello.get("spool") or ""), str(hello["uid"]), str(hello["token"]))
-    for _ in range(100):
-        held = lock(path)
-        if held is None:
-            if relay(path, body):
-                return
-        elif os.path.exists(os.path.join(path, "lock")):
-            break
-        else:  # the last runner has just removed its spool
-            os.close(held)
-            path = folder(str(hello.get("spool") or ""), str(hello["uid"]), str(hello["token"]))
-        time.sleep(0.05)
-    else:
-        sys.exit("hostler runner: the runner here does not answer")
+def become(path: str, held: int, hello: "dict[str, object]", umask: int) -> None:
+    """Start the runner and stay as its relay."""
     ours, theirs = socket.socketpair()
     if os.fork() == 0:
         ours.close()
         try:
-            serve(path, held, hello, theirs)
-        except (OSError, ValueError, KeyError, IndexError, TypeError, MemoryError):
-            sys.excepthook(*sys.exc_info())
-            sys.stderr.flush()
+            serve(path, held, hello, theirs, umask)
+        except (OSError, MemoryError, *NONSENSE) as trouble:
+            if not isinstance(trouble, OSError):
+                sys.excepthook(*sys.exc_info())
+            note("%s: %s" % (type(trouble).__name__, trouble))
         finally:
+            sys.stderr.flush()
             os._exit(0)
     os.close(held)
     theirs.close()
-    while ours.recv(4096):
-        pass
+    stay(ours)
+
+
+def main() -> None:
+    """Read the controller's hello and become the runner, or the relay to the one that lives. Raises OSError."""
+    umask = os.umask(0o077)
+    os.closerange(3, 256)
+    head = read_exactly(0, HEAD.size)
+    size, kind = HEAD.unpack(head) if len(head) == HEAD.size else (0, 0)
+    body = read_exactly(0, size) if kind == HELLO and size <= MAX_FRAME else b""
+    if not body or len(body) != size:
+        sys.exit("hostler runner: no whole hello came")
+    try:
+        hello = json.loads(body.decode())
+        names = (str(hello.get("spool") or ""), str(hello["uid"]), str(hello["token"]))
+    except NONSENSE as error:
+        sys.exit("hostler runner: a hello that made no sense: %s" % error)
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        path = folder(*names)
+        try:
+            held = lock(path)
+        except FileNotFoundError:
+            continue  # the last runner has just removed its spool
+        if held is not None:
+            become(path, held, hello, umask)
+            return
+        if relay(path, body):
+            return
+        time.sleep(0.05)
+    sys.exit("hostler: not now: the runner here does not answer")
 
 
 if __name__ == "__hostler__":

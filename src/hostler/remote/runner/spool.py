@@ -1,20 +1,20 @@
-"""The runner's folder on a host: its lock, its log of starts and results, its output files.
+"""The runner's folder on a host: where it may lie, who may see it, its lock, its end, and those that others left.
 
-The log is what makes a second start of an attempt harmless even after the runner has died: a start is written
-before the process is made, and its result has room reserved from then on, so a full disk can't lose it. Nothing is
-synced: the log outlives every process here, and a power cut on a host is not promised against.
+A folder that anybody else could have made or could write to is refused. What was once begun in one place is found
+there again, whatever has become of the other places.
 """
 
 import errno
 import fcntl
-import json
 import os
-import struct
-import zlib
+import stat
+import time
 
-RECORD = struct.Struct(">2sBBIQQiidQQ")
-SIZE = 64
-GROW = 256 << 10
+#: A spool that nobody has written to for this many seconds, and that no runner holds, is removed by a later one.
+OLD = 7 * 86400
+#: Spools that one contact looks at, so that it stays cheap.
+GLANCE = 256
+HEX = "0123456789abcdef"
 NETWORK = (
     "nfs",
     "nfs4",
@@ -48,38 +48,67 @@ def on_network(path: str) -> bool:
 
 
 def private(path: str) -> str:
-    """Make a folder that is ours alone, or say why it can't be one (OSError)."""
+    """Make a folder that is ours alone. Raises OSError when it can't be one."""
     try:
         os.mkdir(path, 0o700)
         os.chmod(path, 0o700)
     except FileExistsError:
         pass
     facts = os.lstat(path)
-    if facts.st_uid != os.getuid() or facts.st_mode & 0o170000 != 0o040000 or facts.st_mode & 0o077:
-        raise OSError(errno.EPERM, "not a folder of ours with mode 0700", path)
+    why = ""
+    if not stat.S_ISDIR(facts.st_mode):
+        why = "it is not a folder"
+    elif facts.st_uid != os.getuid():
+        why = "it belongs to uid %d; set this host's spool to another folder" % facts.st_uid
+    elif facts.st_mode & 0o077:
+        why = "others may enter it (mode %04o); chmod 700 it, or set this host's spool" % (
+            facts.st_mode & 0o7777
+        )
+    if why:
+        raise OSError(errno.EPERM, "not safe for our work: " + why, path)
     return path
 
 
-def base(asked: str) -> str:
-    """The folder for everything of ours: the one asked for, the account's own, or one in /var/tmp."""
-    if asked:
-        return asked
-    home = os.path.expanduser("~")
-    state = os.environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
+def usable(path: str) -> bool:
+    """Whether a folder is there, or can be made, that is local and that we may write to."""
     try:
-        os.makedirs(state, 0o700, exist_ok=True)
-        real = os.path.realpath(state)
-        if os.access(real, os.W_OK | os.X_OK) and not on_network(real):
-            return real
+        os.makedirs(path, 0o700, exist_ok=True)
+        real = os.path.realpath(path)
+        return os.access(real, os.W_OK | os.X_OK) and not on_network(real)
     except OSError:
-        pass
-    return private("/var/tmp/hostler-%d" % os.getuid())
+        return False
+
+
+def bases(asked: str) -> "list[str]":
+    """The folders in which everything of ours may lie: the one asked for, or the account's own and one in /var/tmp."""
+    home = os.path.expanduser("~")
+    if asked:
+        asked = os.path.expanduser(asked)
+        if not os.path.isabs(asked):
+            asked = os.path.join(home if os.path.isabs(home) else "/", asked)
+        return [asked]
+    state = os.environ.get("XDG_STATE_HOME") or ""
+    if not os.path.isabs(state):
+        state = os.path.join(home, ".local", "state")
+    places = [state] if os.path.isabs(state) else []
+    return [*places, "/var/tmp/hostler-%d" % os.getuid()]
 
 
 def folder(asked: str, uid: str, token: str) -> str:
-    """Make, and return, the spool of one run on one host."""
-    top = base(asked)
-    os.makedirs(top, 0o700, exist_ok=True)
+    """Make, and return, the spool of one run on one host. Raises OSError."""
+    for word in (uid, token):
+        if not word or word.strip(HEX):
+            raise OSError(errno.EINVAL, "not the name of a run's spool", word)
+    places = bases(asked)
+    for top in places:
+        if os.path.isdir(os.path.join(top, "hostler", uid, token)):
+            break
+    else:
+        top = next((place for place in places[:-1] if usable(place)), places[-1])
+    if top != places[-1] or asked:
+        os.makedirs(top, 0o700, exist_ok=True)
+    else:
+        private(top)
     path = os.path.join(top, "hostler")
     for name in ("", uid, token):
         path = private(os.path.join(path, name) if name else path)
@@ -87,144 +116,80 @@ def folder(asked: str, uid: str, token: str) -> str:
 
 
 def lock(path: str) -> "int | None":
-    """The spool's kernel lock as an open file, held until the last copy is closed; None while another holds it."""
-    fd = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """The spool's kernel lock as an open file, held until the last copy is closed; None while another holds it.
+
+    Raises FileNotFoundError when the spool has just been removed.
+    """
+    name = os.path.join(path, "lock")
+    fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return fd
-    except OSError:
+        if os.path.samestat(os.fstat(fd), os.stat(name)):
+            return fd
+    except BlockingIOError:
         os.close(fd)
         return None
+    except OSError:
+        os.close(fd)
+        raise
+    os.close(fd)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
-class Log:
-    """Starts and results, in one file of fixed records, each with its checksum."""
+def remove(path: str) -> None:
+    """Remove a spool whose lock is ours, and its run's folder when it was the last one there."""
+    clear(path)
+    try:
+        os.unlink(os.path.join(path, "lock"))
+        os.rmdir(path)
+        os.rmdir(os.path.dirname(path))
+    except OSError:
+        pass  # another host's spool of the same run is there, or something that is not ours to remove
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.name = os.path.join(path, "log")
-        self.high = 0
-        self.starts = {}  # type: dict[int, tuple[int, int]]
-        self.results = {}  # type: dict[int, tuple[int, int, int, float, int, int]]
-        self.reserved = 0
-        self.fd = os.open(self.name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.end = self.replay()
-        self.room = os.fstat(self.fd).st_size
-        self.id = self.identity()
 
-    def identity(self) -> str:
-        """The name of this spool, made when it was: another name means that the old one's content is gone."""
-        path = os.path.join(self.path, "id")
+def clear(path: str) -> None:
+    """Remove everything in a folder but its lock; links are not followed."""
+    for name in os.listdir(path):
+        whole = os.path.join(path, name)
         try:
-            with open(path) as file:
-                text = json.load(file)
-                if isinstance(text, str) and len(text) == 32:
-                    return text
-        except (OSError, ValueError):
-            pass
-        text = os.urandom(16).hex()
-        with open(path + ".new", "w") as file:
-            json.dump(text, file)
-        os.rename(path + ".new", path)
-        return text
-
-    def replay(self) -> int:
-        """Read what an earlier runner left, up to the first record that is not whole."""
-        at = 0
-        while True:
-            block = os.pread(self.fd, 1 << 20, at)
-            for i in range(0, len(block) - SIZE + 1, SIZE):
-                record = block[i : i + SIZE]
-                if record[:2] != b"hr" or struct.unpack_from(">I", record, 60)[0] != zlib.crc32(record[:60]):
-                    return at + i
-                _, kind, ending, n, serial, job, code, signal, elapsed, out, err = RECORD.unpack_from(record)
-                self.high = max(self.high, serial)
-                if kind == 1:
-                    self.starts[serial] = (job, n)
-                elif kind == 2:
-                    self.results[serial] = (ending, code, signal, elapsed, out, err)
-            if len(block) < SIZE:
-                return at
-            at += len(block) - len(block) % SIZE
-
-    def reserve(self, count: int) -> None:
-        """Make room for `count` starts and their results. Raises OSError when the disk has none."""
-        need = self.end + (self.reserved + 2 * count) * SIZE
-        if need > self.room:
-            grown = need + GROW
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self.fd, self.room, grown - self.room)
+            if name == "lock":
+                continue
+            if stat.S_ISDIR(os.lstat(whole).st_mode):
+                clear(whole)
+                os.rmdir(whole)
             else:
-                os.pwrite(self.fd, bytes(grown - self.room), self.room)
-            self.room = grown
-
-    def write(self, records: "list[bytes]") -> None:
-        """Append packed records, in room that was reserved."""
-        data = b"".join(records)
-        os.pwrite(self.fd, data, self.end)
-        self.end += len(data)
-
-    def start(self, serial: int, job: int, n: int) -> bytes:
-        """The record of a start; its result's room counts as taken from now on."""
-        self.reserved += 1
-        self.starts[serial] = (job, n)
-        self.high = max(self.high, serial)
-        return pack(1, 0, n, serial, job, 0, 0, 0.0, 0, 0)
-
-    def result(
-        self, serial: int, ending: int, code: int, signal: int, elapsed: float, out: int, err: int
-    ) -> bytes:
-        """The record of a result."""
-        self.reserved -= 1
-        job, n = self.starts[serial]
-        self.results[serial] = (ending, code, signal, elapsed, out, err)
-        return pack(2, ending, n, serial, job, code, signal, elapsed, out, err)
-
-    def forget(self, serial: int) -> None:
-        """Drop what was acknowledged; the file is rewritten once it is mostly such."""
-        self.starts.pop(serial, None)
-        self.results.pop(serial, None)
-        if self.end > (4 << 20) and (len(self.starts) + len(self.results)) * SIZE * 4 < self.end:
-            self.compact()
-
-    def compact(self) -> None:
-        """Rewrite the log with what still matters, old or new and never a part."""
-        records = [pack(3, 0, 0, self.high, 0, 0, 0, 0.0, 0, 0)]
-        for serial, (job, n) in self.starts.items():
-            records.append(pack(1, 0, n, serial, job, 0, 0, 0.0, 0, 0))
-        for serial, (ending, code, signal, elapsed, out, err) in self.results.items():
-            job, n = self.starts[serial]
-            records.append(pack(2, ending, n, serial, job, code, signal, elapsed, out, err))
-        data = b"".join(records)
-        room = len(data) + (self.reserved + 2) * SIZE + GROW
-        fd = os.open(self.name + ".new", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(fd, 0, room)
-            else:
-                os.pwrite(fd, bytes(room), 0)
-            os.pwrite(fd, data, 0)
-            os.rename(self.name + ".new", self.name)
+                os.unlink(whole)
         except OSError:
-            os.close(fd)  # no room for a second copy: the old log stands
+            continue
+
+
+def sweep(path: str) -> None:
+    """Remove old spools beside `path` that no runner holds."""
+    try:
+        top = os.path.dirname(os.path.dirname(path))
+        runs = [name for name in os.listdir(top) if len(name) == 32 and not name.strip(HEX)]
+        glances = GLANCE
+        for run in runs:
+            for token in os.listdir(os.path.join(top, run)):
+                other = os.path.join(top, run, token)
+                glances -= 1
+                if glances < 0:
+                    return
+                if other != path and len(token) == 16 and not token.strip(HEX):
+                    sweep_one(other)
+    except OSError:
+        return
+
+
+def sweep_one(path: str) -> None:
+    """Remove a spool if it is old and nobody's."""
+    try:
+        written = [os.lstat(os.path.join(path, name)).st_mtime for name in ("", *os.listdir(path))]
+        if time.time() - max(written) < OLD:
             return
-        os.close(self.fd)
-        self.fd, self.end, self.room = fd, len(data), room
-
-
-def pack(
-    kind: int,
-    ending: int,
-    n: int,
-    serial: int,
-    job: int,
-    code: int,
-    signal: int,
-    elapsed: float,
-    out: int,
-    err: int,
-) -> bytes:
-    """One record with its checksum: kind 1 is a start, 2 a result, 3 the highest serial seen."""
-    body = RECORD.pack(b"hr", kind, ending, n, serial, job, code, signal, elapsed, out, err)
-    body += bytes(60 - len(body))
-    return body + struct.pack(">I", zlib.crc32(body))
+        held = lock(path)
+    except OSError:
+        return
+    if held is not None:
+        remove(path)
+        os.close(held)

@@ -1,7 +1,8 @@
 """The frames that the controller and the runner exchange; both ends use this one file.
 
 A frame is a length (4 bytes, of what follows the 5-byte head), a type (1 byte) and a body. Numbers are big-endian.
-Starts carry the SHA-256 of their body: a message that was cut starts nothing. It must never hold a policy.
+Starts carry the SHA-256 of their body: a message that was cut starts nothing. It must never hold a policy, and never
+raise anything but ValueError on bytes that make no sense.
 """
 
 import hashlib
@@ -21,6 +22,9 @@ BEGAN = struct.Struct(">Qd")
 FOLLOW = struct.Struct(">QQQ")
 KILL = struct.Struct(">dB")
 NUMBER = struct.Struct(">Q")
+#: When a renewal was sent, by the controller's steady clock in microseconds, and the newest one whose answer it heard:
+#: a host may count its lease only from what the controller knows to have arrived.
+RENEWAL = struct.Struct(">QQ")
 
 # From the controller.
 HELLO, STARTS, REVOKE, KILLS, ACK, RENEW, FOLLOWS, CREDIT, BYE = b"HSVKANFCB"
@@ -40,6 +44,8 @@ ENDINGS = (
     "lost",
 )
 NO_CODE = -(1 << 31)
+#: A goodbye's first byte says whether another try is of use; words follow it.
+AGAIN, NEVER = b"\x00", b"\x01"
 MAGIC = b"\x00hostler-runner\x01"
 
 
@@ -54,7 +60,9 @@ def numbers(values: "list[int]") -> bytes:
 
 
 def read_numbers(body: bytes) -> "tuple[int, ...]":
-    """The serials that `numbers` packed."""
+    """The serials that `numbers` packed. Raises ValueError on a length that can't be."""
+    if len(body) % 8:
+        raise ValueError("a list of numbers of %d bytes" % len(body))
     return struct.unpack(">%dQ" % (len(body) // 8), body)
 
 
@@ -70,27 +78,33 @@ def pack_starts(starts: "list[tuple[int, int, int, tuple[bytes, ...], bool, floa
 
 
 def unpack_starts(body: bytes) -> "list[tuple[int, int, int, tuple[bytes, ...], bool, float]]":
-    """What `pack_starts` packed. Raises ValueError when the digest does not fit."""
+    """What `pack_starts` packed. Raises ValueError when the digest does not fit, or a start has no words."""
     if hashlib.sha256(memoryview(body)[32:]).digest() != body[:32]:
         raise ValueError("a start message was damaged on its way")
     starts, at, end = [], 32, len(body)
-    while at < end:
-        serial, job, n, timeout, shell, count = START.unpack_from(body, at)
-        at += START.size
-        lengths = struct.unpack_from(">%dI" % count, body, at)
-        at += 4 * count
-        words = []
-        for length in lengths:
-            words.append(body[at : at + length])
-            at += length
-        starts.append((serial, job, n, tuple(words), bool(shell), timeout))
+    try:
+        while at < end:
+            serial, job, n, timeout, shell, count = START.unpack_from(body, at)
+            at += START.size
+            lengths = struct.unpack_from(">%dI" % count, body, at)
+            at += 4 * count
+            words = []
+            for length in lengths:
+                words.append(body[at : at + length])
+                at += length
+            if not words or at > end:
+                raise ValueError("a start without its words")
+            starts.append((serial, job, n, tuple(words), bool(shell), timeout))
+    except struct.error:
+        raise ValueError("a start message that ends too early") from None
     return starts
 
 
 class Frames:
-    """Cuts a stream of bytes into frames."""
+    """Cuts a stream of bytes into frames, none longer than `limit` bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self.limit = limit
         self.rest = bytearray()
 
     def feed(self, data: bytes) -> "list[tuple[int, bytes]]":
@@ -100,7 +114,7 @@ class Frames:
         end = len(rest)
         while end - at >= 5:
             size, kind = HEAD.unpack_from(rest, at)
-            if size > MAX_FRAME:
+            if size > self.limit:
                 raise ValueError("a frame of %d bytes" % size)
             if end - at - 5 < size:
                 break
