@@ -10,6 +10,7 @@ import pytest
 
 from hostler.engine import facts as f
 from hostler.engine.batch import Batch
+from hostler.engine.turn import step
 from hostler.model.events import AttemptEnded, Event, JobsAccepted, RunStarted
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, JobState, Queued
@@ -48,7 +49,7 @@ async def play(seed: int, *, jobs: int = 25, cut: float = 0.15) -> None:
         finished: bool | None = False
         while not finished:
             clock += random.random()
-            events, effects = batch.step(facts, at=clock)
+            events, effects = step(batch, facts, at=clock)
             facts = []
             if events:
                 await store.commit(Turn(run=number, epoch=claim.epoch, seq=seq + 1, events=events))
@@ -128,7 +129,7 @@ def up(
     standings: dict[int, Standing] | None = None,
 ) -> list[f.Effect]:
     hello = Hello(spool=spool, boot="b", account="0", python="3", slots=slots, standings=standings or {})
-    return batch.step([f.HostUp(worker, hello)], at=10.0)[1]
+    return step(batch, [f.HostUp(worker, hello)], at=10.0)[1]
 
 
 def small(jobs: int, *, workers: int = 1, retries: int = 0) -> Batch:
@@ -140,8 +141,8 @@ def small(jobs: int, *, workers: int = 1, retries: int = 0) -> Batch:
         ),
     )
     batch = Batch.load(rows)
-    batch.step([], at=0.0)
-    batch.step([f.JobsLoaded(tuple(Queued(job, (b"x",)) for job in range(1, jobs + 1)))], at=0.0)
+    step(batch, [], at=0.0)
+    step(batch, [f.JobsLoaded(tuple(Queued(job, (b"x",)) for job in range(1, jobs + 1)))], at=0.0)
     return batch
 
 
@@ -156,14 +157,14 @@ def done(serial: int, code: int = 0, elapsed: float = 1.0) -> Result:
 def test_jobs_are_spread_in_equal_parts_over_hosts_that_are_up() -> None:
     batch = small(4, workers=2)
     hello = Hello(spool="s", boot="b", account="0", python="3", slots=8, standings={})
-    _, effects = batch.step([f.HostUp(1, hello), f.HostUp(2, hello)], at=1.0)
+    _, effects = step(batch, [f.HostUp(1, hello), f.HostUp(2, hello)], at=1.0)
     assert Counter(worker for worker, _ in sent(effects)) == {1: 2, 2: 2}
 
 
 def test_a_dispatched_attempt_is_committed_before_it_is_sent() -> None:
     batch = small(1)
     hello = Hello(spool="s", boot="b", account="0", python="3", slots=1, standings={})
-    events, effects = batch.step([f.HostUp(1, hello)], at=1.0)
+    events, effects = step(batch, [f.HostUp(1, hello)], at=1.0)
     assert [event.type for event in events] == ["host.connected", "attempt.dispatched"]
     assert sent(effects) == [(1, 1)]
 
@@ -172,20 +173,20 @@ def test_a_failed_job_is_tried_again_on_another_host() -> None:
     batch = small(1, workers=2, retries=1)
     assert sent(up(batch, 1)) == [(1, 1)]
     up(batch, 2)
-    _, effects = batch.step([f.Heard(1, done(1, code=3))], at=11.0)
+    _, effects = step(batch, [f.Heard(1, done(1, code=3))], at=11.0)
     need = next(e for e in effects if isinstance(e, f.NeedJobs))
     assert need.after == (0, 1)  # a job that failed once comes after all that have not been tried
     again = Queued(1, (b"x",), tries=1, attempts=1, avoid=1)
-    _, effects = batch.step([f.JobsLoaded((again,))], at=11.0)
+    _, effects = step(batch, [f.JobsLoaded((again,))], at=11.0)
     assert sent(effects) == [(2, 1)]
-    events, _ = batch.step([f.Heard(2, done(1, code=3))], at=12.0)
+    events, _ = step(batch, [f.Heard(2, done(1, code=3))], at=12.0)
     assert batch.counts[JobState.FAILED] == 1 and events[0].tries == 2  # type: ignore[attr-defined]
 
 
 def test_an_attempt_that_never_arrived_is_sent_again_and_one_that_runs_is_followed() -> None:
     batch = small(2)
     assert sent(up(batch)) == [(1, 1), (1, 2)]
-    _, effects = batch.step([f.HostDown(1, "cut")], at=11.0)
+    _, effects = step(batch, [f.HostDown(1, "cut")], at=11.0)
     connect = next(e for e in effects if isinstance(e, f.Connect))
     assert connect.ask == (1, 2)
     effects = up(batch, standings={1: Standing.RUNNING, 2: Standing.UNKNOWN})
@@ -196,7 +197,7 @@ def test_an_attempt_that_never_arrived_is_sent_again_and_one_that_runs_is_follow
 def test_what_a_new_spool_has_forgotten_is_lost_and_waits_again() -> None:
     batch = small(1)
     up(batch, spool="old")
-    batch.step([f.HostDown(1, "cut")], at=11.0)
+    step(batch, [f.HostDown(1, "cut")], at=11.0)
     effects = up(batch, spool="new", standings={1: Standing.UNKNOWN})
     assert [e.attempts[0][:3] for e in effects if isinstance(e, f.Send)] == [(2, 1, 2)]
 
@@ -204,12 +205,12 @@ def test_what_a_new_spool_has_forgotten_is_lost_and_waits_again() -> None:
 def test_a_silent_host_keeps_its_jobs_until_the_lease_and_its_margin_are_over() -> None:
     batch = small(1, workers=2)
     up(batch, 1)
-    batch.step([f.Heard(1, Renewed(0.1))], at=20.0)
+    step(batch, [f.Heard(1, Renewed(0.1))], at=20.0)
     up(batch, 2)
-    _, effects = batch.step([f.HostDown(1, "cut")], at=25.0)
+    _, effects = step(batch, [f.HostDown(1, "cut")], at=25.0)
     wait = next(e for e in effects if isinstance(e, f.AwaitLease))
     assert wait.seconds == 120.0 + 10.0 - 5.0 and not sent(effects)
-    _, effects = batch.step([f.LeaseOver(1, wait.since)], at=150.0)
+    _, effects = step(batch, [f.LeaseOver(1, wait.since)], at=150.0)
     assert sent(effects) == [(2, 1)]
 
 
@@ -217,13 +218,13 @@ def test_a_late_result_of_a_lost_attempt_changes_nothing() -> None:
     batch = small(1, workers=2)
     up(batch, 1)
     up(batch, 2)
-    _, effects = batch.step([f.HostDown(1, "cut")], at=11.0)
+    _, effects = step(batch, [f.HostDown(1, "cut")], at=11.0)
     since = next(e.since for e in effects if isinstance(e, f.AwaitLease))
-    batch.step([f.LeaseOver(1, since)], at=200.0)
-    batch.step([f.Heard(2, done(1))], at=201.0)
+    step(batch, [f.LeaseOver(1, since)], at=200.0)
+    step(batch, [f.Heard(2, done(1))], at=201.0)
     hello = Hello(spool="s", boot="b", account="0", python="3", slots=2, standings={})
     batch.finished = False
-    events, effects = batch.step([f.HostUp(1, hello), f.Heard(1, done(1, code=9))], at=202.0)
+    events, effects = step(batch, [f.HostUp(1, hello), f.Heard(1, done(1, code=9))], at=202.0)
     assert [event.type for event in events if event.type.startswith("attempt")] == ["attempt.superseded"]
     assert batch.counts[JobState.OK] == 1 and any(isinstance(e, f.Ack) and e.worker == 1 for e in effects)
 
@@ -232,14 +233,14 @@ def test_a_few_jobs_are_kept_for_hosts_that_are_just_coming_but_not_for_long() -
     batch = small(4, workers=2)
     effects = up(batch, 1, slots=4)
     assert len(sent(effects)) == 2 and any(isinstance(e, f.Rest) for e in effects)
-    _, effects = batch.step([f.Rested(1)], at=11.1)
+    _, effects = step(batch, [f.Rested(1)], at=11.1)
     assert len(sent(effects)) == 2
 
 
 def test_jobs_that_wait_on_a_busy_host_are_taken_back_when_another_is_idle() -> None:
     batch = small(4, workers=2)
     up(batch, 1, slots=2)
-    batch.step([f.Rested(1)], at=11.1)
+    step(batch, [f.Rested(1)], at=11.1)
     assert len(batch.hands[1].open) == 4
     effects = up(batch, 2, slots=2)
     assert [(e.worker, len(e.serials)) for e in effects if isinstance(e, f.TakeBack)] == [(1, 1)]
@@ -247,19 +248,19 @@ def test_jobs_that_wait_on_a_busy_host_are_taken_back_when_another_is_idle() -> 
 
 def test_hosts_that_all_refuse_end_the_run_and_say_that_jobs_are_left() -> None:
     batch = small(1)
-    _, effects = batch.step([f.HostDown(1, "no key accepted", fatal=True)], at=1.0)
+    _, effects = step(batch, [f.HostDown(1, "no key accepted", fatal=True)], at=1.0)
     assert effects[-1] == f.Finish(stuck=True)
 
 
 def test_a_stop_takes_back_what_waits_and_ends_what_runs() -> None:
     batch = small(3)
     up(batch, slots=2)
-    _, effects = batch.step([f.StopWanted("INT")], at=11.0)
+    _, effects = step(batch, [f.StopWanted("INT")], at=11.0)
     assert [type(e).__name__ for e in effects] == ["TakeBack", "End"]
     interrupted = Result(1, Ending.INTERRUPTED, None, 15, 0.5, 0, 0, b"", b"")
     interrupted2 = Result(2, Ending.INTERRUPTED, None, 15, 0.5, 0, 0, b"", b"")
-    _, effects = batch.step(
-        [f.Heard(1, Revoked(3)), f.Heard(1, interrupted), f.Heard(1, interrupted2)], at=12.0
+    _, effects = step(
+        batch, [f.Heard(1, Revoked(3)), f.Heard(1, interrupted), f.Heard(1, interrupted2)], at=12.0
     )
     assert any(isinstance(e, f.Release) for e in effects)
     assert batch.counts[JobState.QUEUED] == 3
@@ -268,8 +269,8 @@ def test_a_stop_takes_back_what_waits_and_ends_what_runs() -> None:
 def test_one_job_ahead_is_sent_when_jobs_are_long_and_many_when_they_are_short() -> None:
     batch = small(500)
     up(batch, slots=2)
-    batch.step([f.Heard(1, done(1, elapsed=30.0))], at=40.0)
+    step(batch, [f.Heard(1, done(1, elapsed=30.0))], at=40.0)
     assert len(batch.hands[1].open) == 3
     for serial in range(2, 60):  # the other slot is quick: 100 jobs in a second
-        batch.step([f.Heard(1, done(serial, elapsed=0.01))], at=40.0 + serial / 100)
+        step(batch, [f.Heard(1, done(serial, elapsed=0.01))], at=40.0 + serial / 100)
     assert len(batch.hands[1].open) > 20

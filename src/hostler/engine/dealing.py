@@ -6,15 +6,11 @@ its host has confirmed that it never started it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from hostler.engine.batch import Batch
 from hostler.engine.facts import NeedJobs, Rest, Send, TakeBack
 from hostler.engine.hands import OPEN_LIMIT, Hand, Line
 from hostler.model.events import AttemptDispatched
 from hostler.model.jobs import JobState, Queued
-
-if TYPE_CHECKING:
-    from hostler.engine.batch import Batch
 
 #: Seconds after the first worker has come in which few jobs are kept for those that are still coming.
 WELCOME = 1.0

@@ -5,15 +5,12 @@ A host's trouble is never its jobs' fault: it costs no job a retry.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from hostler.engine import attempts
+from hostler.engine.batch import Batch
 from hostler.engine.facts import AwaitLease, End, Follow, HostDown, HostUp, Release, Rest, Send, TakeBack
 from hostler.engine.hands import DELAYS, STRIKES, Hand, Line
 from hostler.model.events import HostConnected, HostLost, HostStruck
 from hostler.model.reports import Standing
-
-if TYPE_CHECKING:
-    from hostler.engine.batch import Batch
 
 #: Seconds beyond the lease before an attempt on a silent host is given up: clocks differ, lines are slow.
 MARGIN = 10.0
@@ -34,7 +31,9 @@ def up(batch: Batch, hand: Hand, fact: HostUp) -> None:
         if standing is Standing.UNKNOWN:
             again.append((serial, held.queued.job, held.n, held.queued.args))
         elif standing is Standing.LOST:
-            batch.lost(hand, held, "its host has forgotten it" if gone else "its runner died under it")
+            attempts.lost(
+                batch, hand, held, "its host has forgotten it" if gone else "its runner died under it"
+            )
         else:
             follow.append((serial, held.queued.job, held.n))
     if again and not batch.stopping:

@@ -99,7 +99,10 @@ class Template:
         if self.needs > len(args):
             _enough(args, self.needs)
         digest = self._digest.copy()
-        digest.update(_pack(b"args", *args))
+        if len(args) == 1:  # a million jobs of one argument: what _pack gives, without its loops
+            digest.update(b"2;4:args%d:%b" % (len(args[0]), args[0]))
+        else:
+            digest.update(_pack(b"args", *args))
         name: bytes = digest.digest()
         return name
 

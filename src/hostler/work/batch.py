@@ -40,6 +40,7 @@ from hostler.engine.facts import (
     WorkerReleased,
 )
 from hostler.engine.hands import Try
+from hostler.engine.turn import step
 from hostler.errors import HostError, HostRefused, RunnerFailed, StoreFull
 from hostler.fleet import Fleet
 from hostler.model.jobs import Ending, Start
@@ -129,7 +130,7 @@ class BatchWork:
         while True:
             now = self._clock.now()
             told, credit = await self._prepare(facts)
-            events, effects = self.batch.step(told, at=now)
+            events, effects = step(self.batch, told, at=now)
             await self._room(lambda: self._keeping.settle(now=self._clock.now()))
             if events:
                 await self._bus.commit(events, before=self._files.sync)

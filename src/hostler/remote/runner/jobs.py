@@ -451,6 +451,11 @@ class Table:
         self.files.rest(attempt.pair)
 
     @property
+    def busy(self) -> bool:
+        """Whether anything runs or waits."""
+        return bool(self.running or self.waiting)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing runs, waits or is owed."""
         return not (self.running or self.waiting or self.ended)

@@ -24,7 +24,7 @@ from hostler.remote.runner.wire import HEAD, MAGIC, NEVER, NUMBER, PROTOCOL, REN
 from hostler.remote.runner.wire import R_BYE, R_HELLO, R_RENEWED, frame, read_numbers, unpack_starts
 
 #: Results are gathered for this many seconds when the last ones have just been sent: fewer, fuller packets.
-GAP = 0.03
+GAP = 0.05
 #: How often the output of running jobs is looked at, in seconds; with nobody listening, and more per running job.
 WATCH, UNWATCHED, WATCH_EACH = 0.1, 1.0, 0.0002
 #: Relays that may be about to hand over their line at a time.
@@ -215,7 +215,7 @@ class Runner:
         channel, voice = self.channel, self.table.voice
         if channel is None:
             return
-        if voice.talk and now - self.flushed >= GAP:
+        if voice.talk and (now - self.flushed >= GAP or not self.table.busy):
             channel.queue += b"".join(voice.talk)
             voice.talk = []
             self.flushed = now

@@ -1,0 +1,132 @@
+"""One turn of a batch: facts judged, then what they call for set in motion.
+
+`step` takes the facts that have arrived and answers with events and effects. What a fact makes of itself is judged,
+then the whole is looked at and intents are added. An intent is an event too, so it is never proposed twice, and because
+it is committed before its effect is performed, a crash can only find more than was done, never less. An attempt that
+was dispatched is asked after, never run again blindly; it ends when its host says so, or when its host has been silent
+for longer than its lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hostler.engine import attempts, dealing, lines
+from hostler.engine.batch import Batch
+from hostler.engine.facts import (
+    Connect,
+    Effect,
+    Fact,
+    Finish,
+    Heard,
+    HostDown,
+    HostUp,
+    JobsLoaded,
+    LeaseOver,
+    Release,
+    Rested,
+    StopWanted,
+    WorkerReleased,
+)
+from hostler.engine.hands import DELAYS, Line
+from hostler.model.events import Event, HostReleased, StopRequested
+from hostler.model.jobs import JobState
+from hostler.model.reports import Refused
+
+
+def step(batch: Batch, facts: Iterable[Fact], *, at: float) -> tuple[list[Event], list[Effect]]:
+    """Take in facts; the events to commit, then the effects to perform once they are."""
+    batch.begin(at)
+    for fact in facts:
+        judge(batch, fact)
+    if not batch.finished:
+        decide(batch)
+    return batch.answer()
+
+
+def judge(batch: Batch, fact: Fact) -> None:
+    """Take in one fact."""
+    if isinstance(fact, Heard):
+        hand = batch.hands[fact.worker]
+        attempts.heard(batch, hand, fact.report, fact.output)
+        if isinstance(fact.report, Refused):
+            lines.refused(batch, hand, fact.report.why)
+    elif isinstance(fact, HostUp):
+        lines.up(batch, batch.hands[fact.worker], fact)
+    elif isinstance(fact, HostDown):
+        lines.down(batch, batch.hands[fact.worker], fact)
+    elif isinstance(fact, JobsLoaded):
+        loaded(batch, fact)
+    elif isinstance(fact, Rested):
+        hand = batch.hands[fact.worker]
+        hand.resting = False
+        if hand.line is Line.RESTING:
+            hand.line = Line.DOWN
+    elif isinstance(fact, LeaseOver):
+        hand = batch.hands[fact.worker]
+        if hand.line is not Line.UP and hand.went == fact.since:
+            for held in list(hand.open.values()):
+                attempts.lost(batch, hand, held, "its host was silent for longer than the lease")
+    elif isinstance(fact, StopWanted):
+        if not batch.stopping:
+            batch.happen(StopRequested(at=batch.at, why=fact.why))
+            for hand in batch.hands.values():
+                lines.end_all(batch, hand)
+    elif isinstance(fact, WorkerReleased):
+        batch.hands[fact.worker].line = Line.RELEASED
+        batch.happen(HostReleased(at=batch.at, worker=fact.worker))
+
+
+def loaded(batch: Batch, fact: JobsLoaded) -> None:
+    """Waiting jobs have come from the store."""
+    batch.loading = False
+    if fact.jobs:
+        batch.cursor = (fact.jobs[-1].tries, fact.jobs[-1].job)
+        here = {queued.job for queued in batch.window}
+        batch.window.extend(queued for queued in fact.jobs if queued.job not in here)
+    elif batch.counts[JobState.QUEUED] > len(batch.window):
+        # Some wait behind the cursor: look from the beginning; what is here is not doubled.
+        batch.cursor = (0, 0)
+
+
+def decide(batch: Batch) -> None:
+    """Look at the whole, and set in motion what it calls for."""
+    for hand in batch.hands.values():
+        if hand.line is Line.DOWN and (hand.open or not nothing_left(batch)):
+            hand.line = Line.CONNECTING
+            delay = DELAYS[min(hand.failures, len(DELAYS) - 1)]
+            batch.effects.append(Connect(hand.id, tuple(sorted(hand.open)), delay))
+    if over(batch):
+        leave(batch)
+        return
+    if not batch.stopping:
+        dealing.deal(batch)
+        dealing.want(batch)
+        dealing.level(batch)
+
+
+def nothing_left(batch: Batch) -> bool:
+    """Whether no job waits or is open, or none is to be begun any more."""
+    return batch.stopping or not (batch.counts[JobState.QUEUED] or batch.counts[JobState.OPEN])
+
+
+def over(batch: Batch) -> bool:
+    """Whether nothing more will happen by waiting."""
+    hands = batch.hands.values()
+    if batch.stopping:
+        return not any(h.open and h.line in (Line.UP, Line.CONNECTING, Line.DOWN) for h in hands)
+    if nothing_left(batch):
+        return True
+    usable = any(h.line in (Line.UP, Line.CONNECTING, Line.DOWN) for h in hands)
+    return not usable and not batch.counts[JobState.OPEN]
+
+
+def leave(batch: Batch) -> None:
+    """Let every worker go; the run is over when the last one has gone."""
+    for hand in batch.hands.values():
+        if hand.line is Line.UP:
+            hand.line = Line.LEAVING
+            batch.effects.append(Release(hand.id))
+    if not any(hand.line is Line.LEAVING for hand in batch.hands.values()):
+        batch.finished = True
+        batch.effects.append(Finish(bool(batch.counts[JobState.QUEUED]) and not batch.stopping))
