@@ -163,7 +163,9 @@ class Store(Protocol):
     """Where what happened is kept. Rows are the truth, events the history."""
 
     async def commit(self, turn: Turn, *, before: Callable[[], None] | None = None) -> None:
-        """Write a turn, durably, whole or not at all. `before` is called in the writer's thread right before the commit.
+        """Write a turn, durably, whole or not at all.
+
+        `before` is called in the writer's thread right before the commit.
 
         Raises StaleEpoch when the run has a newer owner, StoreFull when a later try may work, StoreError.
         """

@@ -80,7 +80,8 @@ def worker_figures(reader: Reader, run: int) -> list[WorkerFigures]:
     # Grouped before it is joined: joined first, every worker would scan all attempts.
     rows = reader.all(
         "SELECT w.id, w.name, w.state, w.strikes, w.why, coalesce(a.made, 0), coalesce(a.ok, 0), "
-        "coalesce(a.failed, 0), coalesce(a.gone, 0), coalesce(a.open, 0), coalesce(a.busy, 0.0), a.mean FROM worker w LEFT JOIN ("
+        "coalesce(a.failed, 0), coalesce(a.gone, 0), coalesce(a.open, 0), coalesce(a.busy, 0.0), a.mean "
+        "FROM worker w LEFT JOIN ("
         "SELECT worker, count(*) AS made, sum(ending = 'ok') AS ok, "
         f"sum(ending != 'ok' AND ending NOT IN ({marks(ENDED_BY_HOST)})) AS failed, "
         f"sum(ending IN ({marks(ENDED_BY_HOST)})) AS gone, sum(state = 0) AS open, sum(elapsed) AS busy, "
