@@ -225,20 +225,22 @@ class MemoryHost:
         line = self._line
         if line is None or not line.is_ready:
             return
-        for attempt in self.running.values():
-            self._pieces(line, attempt)
         for attempt in self.ended.values():
             result = attempt.result
-            if result is None or attempt.said:
+            if attempt.said or not result or any(attempt.sent):
                 continue
-            sizes = [result.out_size, result.err_size]
-            inline = attempt.sent == [0, 0] and sum(sizes) <= INLINE
-            if not inline:
-                self._pieces(line, attempt)
-            if inline or attempt.sent == sizes:
+            if result.out_size + result.err_size <= INLINE:
                 attempt.said = True
-                out, err = (attempt.act.out, attempt.act.err) if inline else (None, None)
-                self.say(replace(result, out=out, err=err))
+                self.say(replace(result, out=attempt.act.out, err=attempt.act.err))
+        turns = [attempt for attempt in self.running.values() if attempt.act.seconds]
+        turns += [attempt for attempt in self.ended.values() if not attempt.said]
+        while sum(self._piece(line, attempt) for attempt in turns):
+            pass
+        for attempt in turns:
+            result = attempt.result
+            if result and attempt.sent == [result.out_size, result.err_size]:
+                attempt.said = True
+                self.say(result)
 
     # -- how it goes about it ---------------------------------------------------------------------------------
 
@@ -257,14 +259,17 @@ class MemoryHost:
     def _id(self, start: Start) -> str:
         return attempt_id(self.uid, start.job, start.n)
 
-    def _pieces(self, line: MemoryLink, attempt: _Attempt) -> None:
+    def _piece(self, line: MemoryLink, attempt: _Attempt) -> bool:
+        """Say a chunk of each stream, within the credit; whether there was one."""
+        before = list(attempt.sent)
         for i, data in enumerate((attempt.act.out, attempt.act.err)):
-            while line.allowed > 0 and attempt.sent[i] < len(data):
-                at = attempt.sent[i]
-                piece = data[at : at + min(CHUNK, line.allowed)]
+            at = attempt.sent[i]
+            piece = data[at : at + min(CHUNK, line.allowed)]
+            if piece:
                 attempt.sent[i] += len(piece)
                 line.allowed -= len(piece)
                 self.say(Output(attempt.start.serial, i + 1, at, piece))
+        return attempt.sent != before
 
     async def _work(self, attempt: _Attempt) -> None:
         act, limit = attempt.act, attempt.start.timeout

@@ -216,7 +216,7 @@ class Table:
 
     def begin(self, now: float) -> None:
         """Start what waits while slots are free."""
-        while self.order and self.free and self.voice.backlog < BACKLOG:
+        while self.able:
             chosen = []  # type: list[tuple[int, int, int, tuple[bytes, ...], bool, float]]
             while self.order and len(chosen) < min(len(self.free), ROUND):
                 start = self.waiting.pop(self.order.popleft(), None)
@@ -456,9 +456,9 @@ class Table:
         return bool(self.running or self.waiting)
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing runs, waits or is owed."""
-        return not (self.running or self.waiting or self.ended)
+    def able(self) -> bool:
+        """Whether there is something to start, and room for it."""
+        return bool(self.order and self.free) and self.voice.backlog < BACKLOG
 
 
 def alive(pids: "list[int]") -> bytes:

@@ -15,7 +15,7 @@ import sys
 import time
 
 from hostler.remote.runner.channel import HIGH_WATER, Channel, Visitor, listen, relay, stay
-from hostler.remote.runner.jobs import Table
+from hostler.remote.runner.jobs import NEWS, Table
 from hostler.remote.runner.log import Log
 from hostler.remote.runner.processes import Spawner, account_shell, deafen, surroundings
 from hostler.remote.runner.spool import folder, lock, remove, sweep
@@ -255,6 +255,8 @@ class Runner:
     def patience(self, now: float, soonest: float) -> int:
         """How long to wait for something to happen, in milliseconds."""
         wake = soonest
+        if self.table.able and not self.expired:
+            return 0  # output has just left that starts were waiting for
         if not self.expired:
             wake = min(wake, self.renewed + self.lease)
         if self.table.running:
@@ -286,9 +288,10 @@ class Runner:
             table.reap()
             now = time.monotonic()
             self.keep_time(now)
-            if table.order and not self.expired:
-                table.begin(now)
             soonest = table.tick(now)
+            if table.able and not self.expired:
+                table.begin(now)  # after the tick, which may have freed slots
+                soonest = min(soonest, now + NEWS)
             if table.running and now >= self.watch():
                 table.look()
             table.save(now)
