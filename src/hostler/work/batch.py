@@ -41,7 +41,7 @@ from hostler.engine.facts import (
 )
 from hostler.engine.hands import Try
 from hostler.engine.turn import step
-from hostler.errors import HostError, HostRefused, RunnerFailed, StoreFull
+from hostler.errors import HostError, HostRefused, RunnerFailed, StoreError, StoreFull
 from hostler.fleet import Fleet
 from hostler.model.jobs import Ending, Start
 from hostler.model.reports import Down, Output, Report, Result
@@ -120,6 +120,9 @@ class BatchWork:
                     self._links.clear()  # from here on nobody listens: a line that goes now is no news
                     for task in self._tasks:
                         task.cancel()
+        except BaseExceptionGroup as group:
+            found = group.subgroup(StoreError)
+            raise group if found is None else found.exceptions[0] from None
         finally:
             leaving = [link.close(forget=False, deadline=1.0) for link in links]
             await asyncio.gather(*leaving, return_exceptions=True)

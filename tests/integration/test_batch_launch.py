@@ -1,0 +1,122 @@
+"""Hosts launched for a run belong to it: they end with it in every way in which it can end, and with them all they did."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import Effects, Hostler
+from tests.command import effects as effects
+from tests.lab import Lab, count_marked, wait_until
+
+LAUNCH = ("--launch", "2", "--provider", "sandbox")
+WAITING = """echo "begun $2" >> "$1"; i=0
+while [ ! -e "$1.go" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done; echo "done $2" >> "$1\""""
+
+
+@pytest.fixture
+def hostler(tmp_path: Path) -> Iterator[Hostler]:
+    """A command on a machine without hosts."""
+    with Lab() as lab:
+        made = Hostler(tmp_path, lab)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def hosts(hostler: Hostler) -> list[str]:
+    """The hosts that are there."""
+    return [entry.name for entry in hostler.lab.registry.entries()]
+
+
+def waiting(effects: Effects, *jobs: str) -> list[str]:
+    """The words of a command whose jobs wait for a word."""
+    return ["-j", "1", "--", "sh", "-c", WAITING, "-", str(effects), "{}", ":::", *jobs]
+
+
+def test_they_work_and_are_gone_afterwards(hostler: Hostler) -> None:
+    done = hostler(
+        "batch", *LAUNCH, "-j", "1", "--", "true {}; echo $HOSTLER_HOST; sleep 0.4", ":::", *"abcdefgh"
+    )
+    assert done.code == 0, done.err
+    assert "launching 2 sandbox hosts" in done.err
+    assert len(done.lines) == 8 and len(set(done.lines)) == 2
+    assert hosts(hostler) == []
+
+
+def test_after_a_signal_they_are_gone_and_the_run_goes_on_with_others(
+    hostler: Hostler, effects: Effects
+) -> None:
+    running = hostler.start("batch", *LAUNCH, *waiting(effects, *"abcd"))
+    effects.wait(2, "begun")
+    running.signal(signal.SIGTERM)
+    done = running.wait()
+    assert done.code == 143, done.err
+    assert hosts(hostler) == []
+    Path(f"{effects}.go").touch()
+    resumed = hostler("batch", "--resume", "last", "--launch", "1", "--provider", "sandbox")
+    assert resumed.code == 0, resumed.err
+    assert {job: effects.counts[f"done {job}"] for job in "abcd"} == dict.fromkeys("abcd", 1)
+    assert hosts(hostler) == []
+
+
+def test_a_signal_while_they_are_launched_leaves_none(hostler: Hostler) -> None:
+    running = hostler.start("batch", *LAUNCH, "--", "true", ":::", "a")
+    wait_until(lambda: "launching" in running.err, what="the launch")
+    running.signal(signal.SIGINT)
+    done = running.wait()
+    assert done.code == 130
+    assert "SIGINT" in done.err and "Traceback" not in done.err
+    assert hosts(hostler) == []
+    assert count_marked(f"HOSTLER_SANDBOX_DIR={hostler.lab.path}") == 0
+
+
+def test_a_submit_that_fails_leaves_none(hostler: Hostler) -> None:
+    done = hostler("batch", *LAUNCH, "--", "echo", stdin=b"a\nb\0\n")
+    assert done.code == 2 and "line 2" in done.err
+    assert hosts(hostler) == []
+    assert hostler.json("runs") == []
+
+
+def test_kept_ones_stay_and_how_to_end_them_is_said(hostler: Hostler) -> None:
+    done = hostler("batch", *LAUNCH, "--keep", "--", "true", ":::", "a")
+    assert done.code == 0, done.err
+    assert len(hosts(hostler)) == 2
+    words = done.err.splitlines()[-1].partition("hostler reap")[2].split()
+    assert hostler("reap", *words).code == 0
+    assert hosts(hostler) == []
+
+
+def test_a_killed_controllers_hosts_are_taken_up_by_the_next_and_end_with_the_run(
+    hostler: Hostler, effects: Effects
+) -> None:
+    running = hostler.start("batch", *LAUNCH, *waiting(effects, *"abcd"))
+    effects.wait(2, "begun")
+    running.kill()
+    assert len(hosts(hostler)) == 2
+    Path(f"{effects}.go").touch()
+    resumed = hostler("batch", "--resume", "last")
+    assert resumed.code == 0, resumed.err
+    assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "abcd"}
+    assert hosts(hostler) == []
+
+
+def test_a_second_signal_leaves_them_and_says_how_to_end_them(hostler: Hostler, effects: Effects) -> None:
+    text = f"trap '' TERM; echo begun {{}} >> {effects}; sleep 60"
+    running = hostler.start("batch", *LAUNCH, "-j", "1", "--", text, ":::", "a", "b")
+    effects.wait(2, "begun")
+    for _ in range(2):
+        running.signal(signal.SIGINT)
+        wait_until(lambda: "SIGINT" in running.err, what="the first signal to be answered")
+    done = running.wait(15)
+    assert done.code == 130
+    assert len(hosts(hostler)) == 2
+    last = done.err.splitlines()[-1]
+    assert "2 hosts left running" in last
+    assert hostler("reap", *last.partition("hostler reap")[2].split()).code == 0
+    assert hosts(hostler) == [] and os.path.exists(effects.path)

@@ -1,0 +1,167 @@
+"""Signals in every phase of a batch: what ran is ended, what has not run waits, and going on does each job once."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.command import ALL, Effects, Hostler, Running, survivors
+from tests.command import effects as effects
+from tests.command import ground as ground
+from tests.command import hostler as hostler
+from tests.door import Door, inventory
+from tests.lab import Lab, wait_until
+
+#: A job that leaves its mark when it is through, or another one when it is told to end: $1 effects, $2 job, $3 seconds.
+MARKED = """trap 'echo "cut $2" >> "$1"; exit 1' TERM; echo "begun $2" >> "$1"
+i=0; while [ ! -e "$1.go" ] && [ $i -lt $3 ]; do sleep 0.1; i=$((i+1)); done; echo "done $2" >> "$1\""""
+
+
+def begin(hostler: Hostler, effects: Effects, *words: str, jobs: int, tenths: int) -> Running:
+    """A batch of jobs that take so many tenths of a second, or until `effects`.go is there."""
+    numbers = "".join(f"{number}\n" for number in range(1, jobs + 1))
+    return hostler.start(
+        "batch",
+        *words,
+        "--",
+        "sh",
+        "-c",
+        MARKED,
+        "-",
+        str(effects),
+        "{}",
+        str(tenths),
+        stdin=numbers.encode(),
+    )
+
+
+def completed(hostler: Hostler, effects: Effects, *, jobs: int) -> None:
+    """Go on with the run and see that every job was done, once; that one was cut before is told by its own mark."""
+    Path(f"{effects}.go").touch()
+    resumed = hostler("batch", "--resume", "last")
+    assert resumed.code == 0, resumed.err
+    counts = effects.counts
+    for number in range(1, jobs + 1):
+        assert counts[f"done {number}"] == 1, (number, counts)
+        assert counts[f"begun {number}"] == 1 + bool(counts[f"cut {number}"]), (number, counts)
+    assert hostler.json("status", "last")["counts"] == {"ok": jobs}
+
+
+def test_int_while_a_silent_host_is_waited_for_ends_at_once_and_all_jobs_wait(
+    hostler: Hostler, effects: Effects, ground: Lab, tmp_path: Path
+) -> None:
+    with Door(ground.shared(2)[0], silent=True) as door:
+        (tmp_path / "doors.yaml").write_text(inventory(door))
+        running = begin(hostler, effects, "-i", "doors.yaml", jobs=3, tenths=1)
+        wait_until(lambda: door.comers, what="a connection")
+        began = time.monotonic()
+        running.signal(signal.SIGINT)
+        done = running.wait(20)
+        assert time.monotonic() - began < 10
+        assert done.code == 130
+        assert "0 of 3 jobs done" in done.err and "hostler batch --resume 1" in done.err
+        assert "3 not run" in done.err
+        door.silent = False
+        completed(hostler, effects, jobs=3)
+
+
+def test_int_in_the_middle_of_many_short_jobs(hostler: Hostler, effects: Effects) -> None:
+    running = begin(hostler, effects, *ALL, jobs=300, tenths=0)
+    effects.wait(20, "done")
+    running.signal(signal.SIGINT)
+    done = running.wait()
+    assert done.code == 130, done.err
+    assert not survivors(hostler.uid())
+    assert hostler.json("status", "last")["counts"].get("open") is None
+    completed(hostler, effects, jobs=300)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_ends_what_runs_and_leaves_the_rest(
+    hostler: Hostler, effects: Effects, number: signal.Signals
+) -> None:
+    running = begin(hostler, effects, *ALL, "-j", "2", jobs=8, tenths=600)
+    effects.wait(4, "begun")
+    uid = hostler.uid()
+    running.signal(number)
+    done = running.wait()
+    assert done.code == 128 + number
+    assert not survivors(uid)
+    begun = {line.removeprefix("begun ") for line in effects.lines if line.startswith("begun")}
+    assert len(begun) == 4 and effects.counts == Counter(
+        f"{word} {job}" for word in ("begun", "cut") for job in begun
+    )
+    assert f"{number.name}: ending" in done.err
+    assert "0 of 8 jobs done" in done.err and "8 not run" in done.err
+    assert done.err.rstrip().endswith("hostler batch --resume 1")
+    status = hostler.json("status", "last")
+    assert (status["state"], status["counts"], status["exit_code"]) == (
+        "stopped",
+        {"queued": 8},
+        128 + number,
+    )
+    completed(hostler, effects, jobs=8)
+
+
+def test_int_when_only_the_last_jobs_still_run(hostler: Hostler, effects: Effects) -> None:
+    text = MARKED.replace('"$3"', '"$3"').replace("-lt $3", "-lt $(($2 > 4 ? $3 : 0))")
+    numbers = "".join(f"{number}\n" for number in range(1, 7)).encode()
+    running = hostler.start(
+        "batch", *ALL, "-j", "4", "--", "sh", "-c", text, "-", str(effects), "{}", "600", stdin=numbers
+    )
+    effects.wait(4, "done")
+    effects.wait(6, "begun")
+    running.signal(signal.SIGINT)
+    done = running.wait()
+    assert done.code == 130
+    assert "4 of 6 jobs done" in done.err and "4 ok, 2 not run" in done.err
+    completed(hostler, effects, jobs=6)
+
+
+def test_a_job_that_does_not_heed_term_is_killed_after_the_grace(hostler: Hostler, effects: Effects) -> None:
+    text = f"trap '' TERM INT HUP; echo begun {{}} >> {effects}; sleep 300; sleep 300"
+    running = hostler.start("batch", *ALL, "--", text, ":::", "a", "b")
+    effects.wait(2)
+    running.signal(signal.SIGINT)
+    assert running.wait().code == 130
+    assert not survivors(hostler.uid())
+
+
+def test_a_second_int_leaves_at_once_and_says_what_may_still_run(hostler: Hostler, effects: Effects) -> None:
+    stubborn = MARKED.replace("; exit 1", "")
+    running = hostler.start(
+        "batch", *ALL, "-j", "1", "--", "sh", "-c", stubborn, "-", str(effects), "{}", "600", ":::", *"abcd"
+    )
+    effects.wait(2, "begun")
+    running.signal(signal.SIGINT)
+    wait_until(lambda: "SIGINT" in running.err, what="the first signal to be answered")
+    running.signal(signal.SIGINT)
+    began = time.monotonic()
+    done = running.wait(10)
+    assert time.monotonic() - began < 4
+    assert done.code == 130
+    said = done.err.splitlines()
+    assert any("sandbox1: up to " in line and "may still run there" in line for line in said), done.err
+    assert any("sandbox2: up to " in line and "may still run there" in line for line in said), done.err
+    assert said[-1].endswith("hostler batch --resume 1")
+    assert "Warning" not in done.err and "Traceback" not in done.err
+    Path(f"{effects}.go").touch()
+    resumed = hostler("batch", "--resume", "last")
+    assert resumed.code == 0, resumed.err
+    counts = effects.counts
+    assert all(counts[f"begun {job}"] <= 1 + bool(counts[f"cut {job}"]) for job in "abcd"), counts
+    assert all(counts[f"done {job}"] >= 1 for job in "abcd"), counts
+
+
+def test_hup_leaves_the_run_going(hostler: Hostler, effects: Effects) -> None:
+    running = begin(hostler, effects, *ALL, jobs=4, tenths=600)
+    effects.wait(2, "begun")
+    running.signal(signal.SIGHUP)
+    running.signal(signal.SIGHUP)
+    Path(f"{effects}.go").touch()
+    done = running.wait()
+    assert (done.code, len(effects.counts)) == (0, 8), done.err
