@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from functools import cache
 from importlib.resources import files
 
@@ -15,13 +16,13 @@ MODULES = ("wire", "spool", "log", "files", "processes", "hunting", "telling", "
 OURS = re.compile(r"^from hostler\.[\w.]+ import (?:\([^)]*\)|[^(\n]*)\n", re.MULTILINE)
 PYTHONS = "python3 /usr/libexec/platform-python python3.12 python3.11 python3.9 python3.8 python3.6"
 
-#: Reads 72 bytes (length, SHA-256), then the source, and runs it only when it is whole. It holds no quotes, dollars,
-#: backslashes, newlines or exclamation marks, so that sh, csh and fish all take it as it stands.
+#: Reads 72 bytes (length, SHA-256), then the packed source, and runs it only when it is whole. It holds no quotes,
+#: dollars, backslashes, newlines or exclamation marks, so that sh, csh and fish all take it as it stands.
 BOOT = (
-    "import io,hashlib;"
+    "import io,hashlib,zlib;"
     "r=io.BufferedReader(io.FileIO(0,closefd=False),1).read;"
     "h=r(72);s=r(int(h[:8] or 0));"
-    "exec(s if hashlib.sha256(s).hexdigest().encode()==h[8:] else bytes(),dict(__name__=%s))"
+    "exec(zlib.decompress(s) if hashlib.sha256(s).hexdigest().encode()==h[8:] else bytes(),dict(__name__=%s))"
 )
 
 
@@ -53,9 +54,9 @@ def source() -> bytes:
 
 @cache
 def parcel() -> bytes:
-    """The source as the boot line reads it: length, SHA-256, text."""
-    text = source()
-    return b"%08d" % len(text) + hashlib.sha256(text).hexdigest().encode() + text
+    """The source as the boot line reads it: length, SHA-256, then the text, packed: a fifth of it to send."""
+    packed = zlib.compress(source(), 6)
+    return b"%08d" % len(packed) + hashlib.sha256(packed).hexdigest().encode() + packed
 
 
 def command(python: str | None = None) -> str:
