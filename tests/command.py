@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ from tests.lab import Lab, lab_environment, wait_until
 
 #: The words that name every host of the ground.
 ALL = ("--hosts", "@sandbox")
+#: A job that waits for a word: $1 is the effects' file, $2 the job.
+WAITING = """echo "begun $2" >> "$1"; i=0
+while [ ! -e "$1.go" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done; echo "done $2" >> "$1"; echo "$2\""""
 PROGRAM = Path(sys.executable).with_name("hostler")
 MARK = b"HOSTLER_ATTEMPT="
 
@@ -107,7 +110,7 @@ class Hostler:
 
     def start(
         self, *words: str | bytes, stdin: bytes | int | None = b"", stdout: int | None = None,
-        cwd: Path | None = None, **env: str,
+        cwd: Path | None = None, env: Mapping[str, str] | None = None,
     ) -> Running:  # fmt: skip
         """Begin a command; `stdin` is what it reads, a descriptor, or None for /dev/null."""
         with contextlib.ExitStack() as stack:
@@ -126,7 +129,7 @@ class Hostler:
                 stdin=given,
                 stdout=stack.enter_context(out.open("wb")) if stdout is None else stdout,
                 stderr=stack.enter_context(err.open("wb")),
-                env=self.env | env,
+                env={**self.env, **(env or {})},
                 cwd=cwd or self.folder,
             )
         out.touch()
@@ -137,7 +140,7 @@ class Hostler:
         self, *words: str | bytes, stdin: bytes | None = b"", seconds: float = 60.0, **env: str
     ) -> Done:
         """Run a command to its end."""
-        return self.start(*words, stdin=stdin, **env).wait(seconds)
+        return self.start(*words, stdin=stdin, env=env).wait(seconds)
 
     def json(self, *words: str) -> Any:
         """The JSON that a command prints."""
@@ -170,6 +173,14 @@ class Effects:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def waiting(self, *jobs: str) -> list[str]:
+        """The end of a command line: jobs that write "begun JOB", wait for `go` a minute at most, write "done JOB"."""
+        return ["--", "sh", "-c", WAITING, "-", str(self.path), "{}", ":::", *jobs]
+
+    def go(self) -> None:
+        """Let jobs that wait end."""
+        Path(f"{self.path}.go").touch()
 
     @property
     def lines(self) -> list[str]:

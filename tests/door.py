@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from dataclasses import replace
 from types import TracebackType
 
 from hostler.model.hosts import Host
@@ -25,11 +26,7 @@ class Door:
 
     def sheet(self, name: str = "door") -> str:
         """The host behind this door, as an entry of a YAML inventory."""
-        host = self.host
-        return (
-            f"  {name}: {{address: 127.0.0.1, port: {self.port}, user: {host.user}, identity: {host.identity}, "
-            f"host_key: '{host.host_key}'}}\n"
-        )
+        return entry(replace(self.host, address="127.0.0.1", port=self.port), name)
 
     def slam(self) -> None:
         """Cut every line that goes through, both ways, as a network does: with nobody told at the far end."""
@@ -82,6 +79,14 @@ class Door:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def entry(host: Host, name: str) -> str:
+    """A host as an entry of a YAML inventory."""
+    return (
+        f"  {name}: {{address: {host.address}, port: {host.port}, user: {host.user}, identity: {host.identity}, "
+        f"host_key: '{host.host_key}'}}\n"
+    )
 
 
 def inventory(*doors: Door) -> str:

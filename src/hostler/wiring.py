@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hostler.bus import Bus
 from hostler.clock import SystemClock
@@ -31,13 +31,15 @@ from hostler.model.templates import Template
 from hostler.ports import Provider, View
 from hostler.stores.outputs import RunOutputs, read_output
 from hostler.stores.sqlite import Claim, SqliteStore
-from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.views.console import Console
 from hostler.views.hostnews import HostNews
 from hostler.views.live import Live
 from hostler.views.showing import JobOutput
 from hostler.views.tables import counted
 from hostler.work.batch import BatchWork, Setting
+
+if TYPE_CHECKING:
+    from hostler.transports.asyncssh import AsyncsshTransport
 
 
 def owner_name() -> str:
@@ -173,6 +175,10 @@ async def open_batch(
     store: SqliteStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = ()
 ) -> OpenRun:
     """Take up a run that was claimed, new or not: the same path for both. Raises StoreError."""
+    from hostler.transports.asyncssh import (
+        AsyncsshTransport,
+    )  # a quarter of a second, which a refusal needn't wait for
+
     clock, number = SystemClock(), claim.run
     folder = store.run_folder(number)
     assert folder is not None, "a run is worked on from a store on disk"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ALL, Effects, Hostler
-from tests.command import effects as effects
+from tests.command import ALL, Hostler
 from tests.command import ground as ground
 from tests.command import hostler as hostler
 from tests.door import Door

@@ -1,4 +1,4 @@
-"""The crash loop: the controller is killed again and again, lines are cut, and the hosts' own log shows each job once."""
+"""The crash loop: the controller is killed again and again, lines are cut, and each job is done once all the same."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from tests.command import ALL, Effects, Hostler
 from tests.command import effects as effects
@@ -10,6 +11,11 @@ from tests.command import ground as ground
 from tests.command import hostler as hostler
 
 # 130 and 143 stand in test_batch_signals.py; 2 in test_batch_bad_input.py; 4 there and in test_batch_hosts_dying.py.
+
+
+def waiting(effects: Effects) -> str:
+    """A job that says that it is there, and waits for a word."""
+    return f"echo {{}} >> {effects}; while [ ! -e {effects}.go ]; do sleep 0.1; done"
 
 
 def test_0_when_every_job_ended_well_however_many_hosts_failed(hostler: Hostler) -> None:
@@ -39,13 +45,13 @@ def test_4_when_jobs_could_not_run_even_if_others_failed(hostler: Hostler) -> No
 
 
 def test_6_when_another_controller_takes_the_run_over(hostler: Hostler, effects: Effects) -> None:
-    running = hostler.start("batch", *ALL, "--", f"echo {{}} >> {effects}; while [ ! -e {effects}.go ]; do sleep 0.1; done",
+    running = hostler.start("batch", *ALL, "--", waiting(effects),
                             ":::", "a")  # fmt: skip
     effects.wait(1)
     with sqlite3.connect(hostler.folder / "state" / "store.db") as db:
         db.execute("UPDATE run SET epoch = epoch + 1")
     db.close()
-    (effects.path.parent / f"{effects.path.name}.go").touch()
+    Path(f"{effects}.go").touch()
     done = running.wait()
     assert done.code == 6, done.err
     assert "Traceback" not in done.err and "run 1" in done.err
@@ -62,7 +68,7 @@ def test_6_when_the_store_is_no_store(hostler: Hostler) -> None:
 def test_6_when_the_store_breaks_under_a_run_which_can_be_gone_on_with(
     hostler: Hostler, effects: Effects
 ) -> None:
-    running = hostler.start("batch", *ALL, "-j", "1", "--", f"echo {{}} >> {effects}; while [ ! -e {effects}.go ]; do sleep 0.1; done",
+    running = hostler.start("batch", *ALL, "-j", "1", "--", waiting(effects),
                             ":::", *"abcd")  # fmt: skip
     effects.wait(2)
     with sqlite3.connect(hostler.folder / "state" / "store.db") as db:
@@ -70,7 +76,7 @@ def test_6_when_the_store_breaks_under_a_run_which_can_be_gone_on_with(
             "CREATE TRIGGER broken BEFORE UPDATE ON attempt BEGIN SELECT RAISE(ABORT, 'broken for a test'); END"
         )
     db.close()
-    (effects.path.parent / f"{effects.path.name}.go").touch()
+    Path(f"{effects}.go").touch()
     done = running.wait()
     assert done.code == 6, done.err
     assert "hostler batch --resume 1" in done.err and "Traceback" not in done.err
@@ -79,4 +85,4 @@ def test_6_when_the_store_breaks_under_a_run_which_can_be_gone_on_with(
     db.close()
     resumed = hostler("batch", "--resume", "1")
     assert resumed.code == 0, resumed.err
-    assert effects.counts == {job: 1 for job in "abcd"}
+    assert effects.counts == dict.fromkeys("abcd", 1)

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
-from tests.command import ALL, Effects, Hostler, at_the_same_time
+from tests.command import ALL, WAITING, Effects, Hostler, at_the_same_time
 from tests.command import effects as effects
 from tests.command import ground as ground
 from tests.command import hostler as hostler
+from tests.door import entry
 from tests.lab import Lab, wait_until
 
-#: A job that waits for a word: $1 the effects, $2 the job. Without the word it gives up after a minute.
-WAITING = """echo "begun $2" >> "$1"; i=0
-while [ ! -e "$1.go" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done; echo "done $2" >> "$1"; echo "$2\""""
 #: A job that says when it is at work, for a quarter of a second.
 BOUNDED = 'echo "+ $2" >> "$1"; sleep 0.25; echo "- $2" >> "$1"'
-
-
-def waiting(effects: Effects, *jobs: str) -> list[str]:
-    """The words of a command whose jobs wait for `go`."""
-    return ["--", "sh", "-c", WAITING, "-", str(effects), "{}", ":::", *jobs]
-
-
-def go(effects: Effects) -> None:
-    """Let waiting jobs end."""
-    Path(f"{effects}.go").touch()
 
 
 def test_a_finished_run_resumed_prints_its_report_and_gives_its_exit_code(
@@ -42,12 +29,12 @@ def test_a_finished_run_resumed_prints_its_report_and_gives_its_exit_code(
 def test_the_controller_killed_in_the_middle_loses_nothing_and_repeats_nothing(
     hostler: Hostler, effects: Effects
 ) -> None:
-    running = hostler.start("batch", *ALL, "-j", "1", *waiting(effects, *"abcdef"))
+    running = hostler.start("batch", *ALL, "-j", "1", *effects.waiting(*"abcdef"))
     effects.wait(2, "begun")
     running.kill()
     status = hostler("status", "last")
     assert "left" in status.out.decode() and "hostler batch --resume 1" in status.out.decode()
-    go(effects)
+    effects.go()
     resumed = hostler("batch", "--resume", "last")
     assert resumed.code == 0, resumed.err
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "abcdef"}
@@ -58,12 +45,12 @@ def test_the_controller_killed_in_the_middle_loses_nothing_and_repeats_nothing(
 def test_a_run_that_somebody_works_on_is_followed_to_the_same_exit_code(
     hostler: Hostler, effects: Effects
 ) -> None:
-    first = hostler.start("batch", *ALL, "--", "sh", "-c", WAITING + '; test "$2" = a', "-", str(effects), "{}",
+    first = hostler.start("batch", *ALL, "--", "sh", "-c", f'{WAITING}; test "$2" = a', "-", str(effects), "{}",
                           ":::", "a", "b")  # fmt: skip
     effects.wait(2, "begun")
     second = hostler.start("batch", "--resume", "last")
     wait_until(lambda: "following it" in second.err, what="the second one to follow")
-    go(effects)
+    effects.go()
     one, two = first.wait(), second.wait()
     assert (one.code, two.code) == (1, 1), two.err
     assert sorted(one.lines) == sorted(two.lines) == ["a", "b"]
@@ -72,7 +59,7 @@ def test_a_run_that_somebody_works_on_is_followed_to_the_same_exit_code(
 
 
 def test_who_follows_a_run_leaves_it_alone_when_told_to_end(hostler: Hostler, effects: Effects) -> None:
-    first = hostler.start("batch", *ALL, *waiting(effects, "a", "b"))
+    first = hostler.start("batch", *ALL, *effects.waiting("a", "b"))
     effects.wait(2, "begun")
     second = hostler.start("batch", "--resume", "last")
     wait_until(lambda: "following it" in second.err, what="the second one to follow")
@@ -80,39 +67,42 @@ def test_who_follows_a_run_leaves_it_alone_when_told_to_end(hostler: Hostler, ef
     followed = second.wait(10)
     assert followed.code == 130 and "Traceback" not in followed.err
     assert "goes on" in followed.err
-    go(effects)
+    effects.go()
     assert first.wait().code == 0
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "ab"}
 
 
 def test_who_follows_takes_over_when_the_owner_dies(hostler: Hostler, effects: Effects) -> None:
-    first = hostler.start("batch", *ALL, "-j", "1", *waiting(effects, *"abcd"))
+    first = hostler.start("batch", *ALL, "-j", "1", *effects.waiting(*"abcd"))
     effects.wait(2, "begun")
     second = hostler.start("batch", "--resume", "last")
     wait_until(lambda: "following it" in second.err, what="the second one to follow")
     first.kill()
-    go(effects)
+    effects.go()
     done = second.wait()
     assert done.code == 0, done.err
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "abcd"}
 
 
 def test_two_that_resume_at_once_do_each_job_once(hostler: Hostler, effects: Effects) -> None:
-    first = hostler.start("batch", *ALL, "-j", "1", *waiting(effects, *"abcdefgh"))
+    first = hostler.start("batch", *ALL, "-j", "1", *effects.waiting(*"abcdefgh"))
     effects.wait(2, "begun")
     first.kill()
     both = [hostler.start("batch", "--resume", "last") for _ in range(2)]
-    go(effects)
+    effects.go()
     ended = [one.wait() for one in both]
     assert [one.code for one in ended] == [0, 0], [one.err for one in ended]
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "abcdefgh"}
 
 
 def test_retry_puts_back_what_went_wrong_and_nothing_else(hostler: Hostler, effects: Effects) -> None:
-    text = f"echo {{}} >> {effects}; test {{}} = ok || {{ test {{}} = slow && [ ! -e {effects}.go ] && sleep 60; test -e {effects}.go; }}"
+    text = (
+        f"echo {{}} >> {effects}; test {{}} = ok && exit; test -e {effects}.go && exit; "
+        "test {} = slow && sleep 60; exit 1"
+    )
     first = hostler("batch", *ALL, "--timeout", "2", "--", text, ":::", "ok", "bad", "slow")
     assert first.code == 3 and "1 ok, 1 failed, 1 timed out" in first.err
-    go(effects)
+    effects.go()
     again = hostler("batch", "--retry", "1")
     assert again.code == 0, again.err
     assert effects.counts == {"ok": 1, "bad": 2, "slow": 2}
@@ -130,11 +120,11 @@ def test_retry_of_a_run_in_which_all_went_well_says_so(hostler: Hostler, effects
 
 
 def test_retry_of_a_run_that_somebody_works_on_is_refused(hostler: Hostler, effects: Effects) -> None:
-    first = hostler.start("batch", *ALL, *waiting(effects, "a"))
+    first = hostler.start("batch", *ALL, *effects.waiting("a"))
     effects.wait(1, "begun")
     refused = hostler("batch", "--retry", "last")
     refused.refused("being worked on", code=6)
-    go(effects)
+    effects.go()
     assert first.wait().code == 0
 
 
@@ -164,13 +154,13 @@ def test_a_new_timeout_when_trying_again(hostler: Hostler) -> None:
 def test_hosts_given_when_going_on_take_the_place_of_the_old_ones(hostler: Hostler, effects: Effects) -> None:
     with Lab() as passing:
         (gone,) = passing.hosts(1)
-        sheet = f"hosts: {{away: {{address: {gone.address}, port: {gone.port}, user: {gone.user}, identity: {gone.identity}}}}}"
+        sheet = "hosts:\n" + entry(gone, "away")
         (hostler.folder / "away.yaml").write_text(sheet)
-        first = hostler.start("batch", "-i", "away.yaml", *waiting(effects, "a", "b", "c", "d"))
+        first = hostler.start("batch", "-i", "away.yaml", *effects.waiting("a", "b", "c", "d"))
         effects.wait(1, "begun")
         first.signal(signal.SIGINT)
         first.wait()
-    go(effects)
+    effects.go()
     resumed = hostler("batch", "--resume", "1", *ALL)
     assert resumed.code == 0, resumed.err
     assert all(effects.counts[f"done {job}"] == 1 for job in "abcd")
@@ -179,10 +169,10 @@ def test_hosts_given_when_going_on_take_the_place_of_the_old_ones(hostler: Hostl
 
 
 def test_a_second_run_beside_the_first_is_no_trouble(hostler: Hostler, effects: Effects) -> None:
-    first = hostler.start("batch", *ALL, *waiting(effects, "a", "b"))
+    first = hostler.start("batch", *ALL, *effects.waiting("a", "b"))
     effects.wait(2, "begun")
     assert hostler("batch", *ALL, "--", "echo", ":::", "x").lines == ["x"]
     assert [run["state"] for run in hostler.json("runs")] == ["finished", "running"]
-    go(effects)
+    effects.go()
     assert first.wait().code == 0
     assert os.path.isdir(hostler.folder / "state")

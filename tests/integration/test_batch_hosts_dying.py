@@ -1,4 +1,4 @@
-"""Hosts and lines that die while jobs run: the others do the work, and nobody is told that all is well when it isn't."""
+"""Hosts and lines that die while jobs run: the others do the work, and nothing is called well that isn't."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.command import hostler as hostler
 from tests.door import Door, inventory
 from tests.lab import Lab, wait_until
 
-WAITING = """echo "begun $2" >> "$1"; i=0
-while [ ! -e "$1.go" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done; echo "done $2" >> "$1\""""
+#: Given up soon after it is gone.
+LEASE = ("--on-disconnect", "lease=1")
 
 
 @pytest.fixture
@@ -33,11 +33,10 @@ def own(tmp_path: Path) -> Iterator[Hostler]:
 
 
 def test_jobs_of_a_host_that_dies_go_to_the_other(own: Hostler, effects: Effects) -> None:
-    running = own.start("batch", *ALL, "-j", "2", "--on-disconnect", "lease=1", "--", "sh", "-c", WAITING, "-", str(effects), "{}",
-                        ":::", *"abcdef")  # fmt: skip
+    running = own.start("batch", *ALL, "-j", "2", *LEASE, *effects.waiting(*"abcdef"))
     effects.wait(4, "begun")
     own.lab.end(own.lab.shared(2)[0])
-    Path(f"{effects}.go").touch()
+    effects.go()
     done = running.wait()
     assert done.code == 0, done.err
     assert all(effects.counts[f"done {job}"] >= 1 for job in "abcdef")
@@ -47,8 +46,7 @@ def test_jobs_of_a_host_that_dies_go_to_the_other(own: Hostler, effects: Effects
 
 
 def test_all_hosts_dying_ends_the_run_with_its_jobs_waiting(own: Hostler, effects: Effects) -> None:
-    running = own.start("batch", *ALL, "-j", "1", "--on-disconnect", "lease=1", "--", "sh", "-c", WAITING, "-", str(effects), "{}",
-                        ":::", *"abcd")  # fmt: skip
+    running = own.start("batch", *ALL, "-j", "1", *LEASE, *effects.waiting(*"abcd"))
     effects.wait(2, "begun")
     own.lab.end(*own.lab.shared(2))
     done = running.wait(90)
@@ -77,13 +75,12 @@ def test_a_line_on_which_nothing_is_heard_any_more_is_given_up_and_its_jobs_go_o
 ) -> None:
     with Door(ground.shared(2)[0]) as door:
         (hostler.folder / "doors.yaml").write_text(inventory(door))
-        running = hostler.start("batch", "-i", "doors.yaml", "-j", "2", "--", "sh", "-c", WAITING, "-", str(effects), "{}",
-                                ":::", *"abcd")  # fmt: skip
+        running = hostler.start("batch", "-i", "doors.yaml", "-j", "2", *effects.waiting(*"abcd"))
         effects.wait(2, "begun")
         door.frozen.set()
         wait_until(lambda: door.comers >= 2, seconds=80, what="somebody to notice")
         door.frozen.clear()
-        Path(f"{effects}.go").touch()
+        effects.go()
         done = running.wait()
     assert done.code == 0, done.err
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "abcd"}

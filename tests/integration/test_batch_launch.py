@@ -1,4 +1,4 @@
-"""Hosts launched for a run belong to it: they end with it in every way in which it can end, and with them all they did."""
+"""Hosts launched for a run belong to it: they end with it in every way in which it can end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from tests.command import effects as effects
 from tests.lab import Lab, count_marked, wait_until
 
 LAUNCH = ("--launch", "2", "--provider", "sandbox")
-WAITING = """echo "begun $2" >> "$1"; i=0
-while [ ! -e "$1.go" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done; echo "done $2" >> "$1\""""
 
 
 @pytest.fixture
@@ -34,11 +32,6 @@ def hosts(hostler: Hostler) -> list[str]:
     return [entry.name for entry in hostler.lab.registry.entries()]
 
 
-def waiting(effects: Effects, *jobs: str) -> list[str]:
-    """The words of a command whose jobs wait for a word."""
-    return ["-j", "1", "--", "sh", "-c", WAITING, "-", str(effects), "{}", ":::", *jobs]
-
-
 def test_they_work_and_are_gone_afterwards(hostler: Hostler) -> None:
     done = hostler(
         "batch", *LAUNCH, "-j", "1", "--", "true {}; echo $HOSTLER_HOST; sleep 0.4", ":::", *"abcdefgh"
@@ -52,13 +45,13 @@ def test_they_work_and_are_gone_afterwards(hostler: Hostler) -> None:
 def test_after_a_signal_they_are_gone_and_the_run_goes_on_with_others(
     hostler: Hostler, effects: Effects
 ) -> None:
-    running = hostler.start("batch", *LAUNCH, *waiting(effects, *"abcd"))
+    running = hostler.start("batch", *LAUNCH, "-j", "1", *effects.waiting(*"abcd"))
     effects.wait(2, "begun")
     running.signal(signal.SIGTERM)
     done = running.wait()
     assert done.code == 143, done.err
     assert hosts(hostler) == []
-    Path(f"{effects}.go").touch()
+    effects.go()
     resumed = hostler("batch", "--resume", "last", "--launch", "1", "--provider", "sandbox")
     assert resumed.code == 0, resumed.err
     assert {job: effects.counts[f"done {job}"] for job in "abcd"} == dict.fromkeys("abcd", 1)
@@ -95,11 +88,11 @@ def test_kept_ones_stay_and_how_to_end_them_is_said(hostler: Hostler) -> None:
 def test_a_killed_controllers_hosts_are_taken_up_by_the_next_and_end_with_the_run(
     hostler: Hostler, effects: Effects
 ) -> None:
-    running = hostler.start("batch", *LAUNCH, *waiting(effects, *"abcd"))
+    running = hostler.start("batch", *LAUNCH, "-j", "1", *effects.waiting(*"abcd"))
     effects.wait(2, "begun")
     running.kill()
     assert len(hosts(hostler)) == 2
-    Path(f"{effects}.go").touch()
+    effects.go()
     resumed = hostler("batch", "--resume", "last")
     assert resumed.code == 0, resumed.err
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "abcd"}

@@ -1,4 +1,4 @@
-"""The main ways of `hostler batch`: where jobs come from, what a command is, which hosts, how many at once, what is printed."""
+"""The main ways of `hostler batch`: jobs, commands, hosts, how many at once, what is printed."""
 
 from __future__ import annotations
 
