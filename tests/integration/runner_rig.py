@@ -11,6 +11,7 @@ import os
 import secrets
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -80,6 +81,29 @@ class Forked:
         return self.returncode or 0
 
 
+class Attached:
+    """A relay played by the test itself: its pipes are handed to the runner through the socket in its spool."""
+
+    def __init__(self, spool: Path, hello: bytes) -> None:
+        pipes = [os.pipe(), os.pipe()]
+        folder = os.open(spool, os.O_RDONLY)
+        self.leash = socket.socket(socket.AF_UNIX)
+        self.leash.connect(f"/proc/self/fd/{folder}/socket")
+        os.close(folder)
+        socket.send_fds(self.leash, [b"+"], [pipes[0][0], pipes[1][1]])
+        self.leash.sendall(hello)
+        os.close(pipes[0][0])
+        os.close(pipes[1][1])
+        self.stdin: IO[bytes] = os.fdopen(pipes[0][1], "wb", buffering=0)
+        self.stdout: IO[bytes] = os.fdopen(pipes[1][0], "rb", buffering=0)
+        self.stderr: IO[bytes] = open(os.devnull, "rb")  # noqa: SIM115
+
+    def wait(self, seconds: float = SECONDS) -> int:
+        """There is nothing to wait for."""
+        self.leash.close()
+        return 0
+
+
 @cache
 def runner_code(*changes: tuple[str, str]) -> CodeType:
     """The runner, compiled; with changes to its text (a smaller limit, say)."""
@@ -98,7 +122,7 @@ def runner_source(*changes: tuple[str, str]) -> str:
 class Line:
     """A controller's end of one line to a runner."""
 
-    def __init__(self, process: subprocess.Popen[bytes] | Forked) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked | Attached) -> None:
         self.process = process
         assert process.stdin is not None and process.stdout is not None
         self.stdin, self.stdout = process.stdin, process.stdout
@@ -276,15 +300,33 @@ class Rig:
         self.lines.append(Line(Forked(runner_code(*self.changes))))
         return self.lines[-1]
 
+    def attach(self, *, ready: bool = True, credit: int = 1 << 30, renew: bool = True, **said: Any) -> Line:
+        """A line to the runner that lives, which has answered; without `renew`, its answer is left unheard."""
+        hello = wire.frame(wire.HELLO, json.dumps({**self.hello, **said}).encode())
+        self.lines.append(Line(Attached(self.spool, hello)))
+        if not renew:
+            self.lines[-1].answer()
+            return self.lines[-1]
+        return self.greeted(self.lines[-1], ready, credit)
+
     def line(self, *, ready: bool = True, credit: int = 1 << 30, real: bool = False, **said: Any) -> Line:
         """A line to the runner, which has answered; `real` by way of a shell and an interpreter."""
         line = self.call() if real else self.fork()
         line.hello(**{**self.hello, **said})
+        return self.greeted(line, ready, credit)
+
+    def greeted(self, line: Line, ready: bool, credit: int) -> Line:
+        """Wait for the runner's answer, and answer that."""
         line.answer()
         line.send(wire.frame(wire.RENEW, wire.RENEWAL.pack(1, 0)))
         if ready:
             line.ready(credit)
         return line
+
+    def number(self, name: str) -> int:
+        """Wait for a file in the rig's folder with a number in it, a pid say."""
+        path = self.folder / name
+        return int(eventually(lambda: path.exists() and path.read_text().strip(), f"a number in {name}"))
 
     def processes(self) -> dict[int, str]:
         """Runners and jobs of this rig, by what stands in their environment or where they have files open."""

@@ -14,7 +14,16 @@ import pytest
 
 from hostler.remote import source
 from hostler.remote.runner import wire
-from tests.integration.runner_rig import Forked, Line, Rig, bare_environment, eventually, rigged, start_frame
+from tests.integration.runner_rig import (
+    Forked,
+    Line,
+    Rig,
+    bare_environment,
+    eventually,
+    rigged,
+    runner_source,
+    start_frame,
+)
 
 SHELLS = [
     path
@@ -49,15 +58,27 @@ def test_a_source_that_is_cut_anywhere_runs_nothing(rig: Rig) -> None:
     assert not rig.base.exists()
 
 
+TRY_EACH_CUT = """
+whole = {whole!r}
+for place in range(len(whole)):
+    reading, writing = os.pipe()
+    os.write(writing, whole[:place])
+    os.close(writing)
+    os.dup2(reading, 0)
+    try:
+        main()
+    except SystemExit as error:
+        os.write(1, str(error).encode() + bytes([10]))
+"""
+
+
 def test_a_hello_that_is_cut_anywhere_leaves_nothing(rig: Rig) -> None:
     whole = wire.frame(wire.HELLO, json.dumps(rig.hello).encode())
-    for place in range(len(whole)):
-        line = rig.fork()
-        line.send(whole[:place])
-        line.stdin.close()
-        line.end()
-        assert "no whole hello" in line.errors() and not line.greeted
-        line.close()
+    text = runner_source().replace("__hostler__", "each cut") + TRY_EACH_CUT.format(whole=whole)
+    line = Line(Forked(compile(text, "<cuts>", "exec")))
+    rig.lines.append(line)
+    line.end()
+    assert line.noise == b"hostler runner: no whole hello came\n" * len(whole)
     assert not rig.base.exists()
 
 
@@ -65,7 +86,7 @@ def test_a_start_message_that_is_cut_anywhere_starts_nothing(rig: Rig) -> None:
     whole = start_frame(1, f"echo >>{rig.folder}/began")
     first = rig.line()
     for place in range(1, len(whole)):
-        line = rig.line(ready=False)
+        line = rig.attach(ready=False)
         line.send(whole[:place])
         line.close()
     last = rig.line(ask=[1])
@@ -109,7 +130,7 @@ def test_frames_that_make_no_sense_end_their_line_and_nothing_else(rig: Rig) -> 
     ]
     bad = [text for text in bad if text[4] != wire.BYE]
     for text in bad:
-        line = rig.line(slots=1)
+        line = rig.attach(slots=1)
         line.send(text)
         assert b"made no sense" in line.end(), text
     line = rig.line(slots=1, ask=[1])

@@ -55,7 +55,7 @@ class Log:
         except (OSError, ValueError):
             pass
         text = os.urandom(16).hex()
-        with open(path + ".new", "w") as file:
+        with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(text, file)
         os.rename(path + ".new", path)
         return text

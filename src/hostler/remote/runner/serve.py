@@ -79,6 +79,7 @@ class Runner:
             NEVER + b"a newer controller has taken this run over" if newer else AGAIN + b"another line came"
         )
         table.log.lead(epoch)
+        table.save(now)  # before the answer: the next runner must know it, too
         self.channel, self.lease, table.grace = channel, lease, grace
         # What runs is not given more time by a hello whose answer may never arrive, only by what is said after it.
         self.heard = {0: now}
@@ -356,10 +357,11 @@ def serve(path: str, held: int, hello: "dict[str, object]", leash: socket.socket
         os._exit(0)
     deafen()
     listener = listen(path)
+    log = Log(path)
     spawner = Spawner(surroundings(), account_shell(str(hello.get("shell") or "")), umask)
     spawner.env[b"HOSTLER_RUN"] = str(hello["run"]).encode()
     spawner.env[b"HOSTLER_HOST"] = str(hello["host"]).encode()
-    table = Table(path, str(hello["uid"]), Log(path), spawner, cores())
+    table = Table(path, str(hello["uid"]), log, spawner, cores())
     runner = Runner(path, table, listener)
     fd_in, fd_out = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (0, 1))
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
