@@ -39,7 +39,7 @@ class Ground:
             "PATH": PATH,
             "HOME": str(self.home),
             "SHELL": "/bin/sh",
-            "LANG": "C.UTF-8",
+            # No LANG: an SSH session has none, and with it `echo` opens thirty files more: 0.2 ms on the floor.
             "TMPDIR": str(path),
             "HOSTLER_STATE_DIR": str(self.state),
             "HOSTLER_SANDBOX_DIR": str(path / "sandbox"),
@@ -77,7 +77,12 @@ class Ground:
     def hostler(self, *words: str) -> str:
         """Run hostler for its answer, within two minutes."""
         done = subprocess.run(
-            [HOSTLER, *words], env=self.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False
+            [HOSTLER, *words],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=120,
+            check=False,
         )
         if done.returncode:
             raise SystemExit(f"hostler {' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
@@ -141,7 +146,9 @@ def real_disk() -> Path:
         kind = disk_kind(place)
         if kind not in MEMORY_DISKS:
             return place
-    raise SystemExit("every place is in memory, where durability costs nothing: set HOSTLER_BENCH_DIR to a disk's folder")
+    raise SystemExit(
+        "every place is in memory, where durability costs nothing: set HOSTLER_BENCH_DIR to a disk's folder"
+    )
 
 
 def disk_kind(place: Path) -> str:

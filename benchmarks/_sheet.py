@@ -59,7 +59,10 @@ class Sheet:
         widths = [max(len(row[n]) for row in (self.columns, *self.rows)) for n in range(len(self.columns))]
         lines = [self.title, ""]
         for row in (self.columns, *self.rows):
-            cells = [row[0].ljust(widths[0]), *(word.rjust(width) for word, width in zip(row[1:], widths[1:], strict=True))]
+            cells = [
+                row[0].ljust(widths[0]),
+                *(word.rjust(width) for word, width in zip(row[1:], widths[1:], strict=True)),
+            ]
             lines.append("  ".join(cells).rstrip())
         lines += ["", *(f"{g.verdict:8} {g.name}: {g.found} (goal: {g.wanted})" for g in self.goals)]
         return "\n".join([*lines, "", *self.notes, *self.facts()]) + "\n"
@@ -71,15 +74,17 @@ class Sheet:
         if self.goals:
             lines += ["", _cells(("goal", "wanted", "found", "")), _cells(("---", "---", "---", "---"))]
             lines += [_cells((g.name, g.wanted, g.found, g.verdict)) for g in self.goals]
-        return "\n".join([*lines, "", *(f"{note}\n" for note in (*self.notes, *self.facts()))]).rstrip() + "\n"
+        return (
+            "\n".join([*lines, "", *(f"{note}\n" for note in (*self.notes, *self.facts()))]).rstrip() + "\n"
+        )
 
     def facts(self) -> list[str]:
         """The machine, the versions and the command: without them no figure means anything."""
+        command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
         return [
             f"Machine: {machine()}.",
             f"Versions: {', '.join([*_own_versions(self.packages), *_program_versions(self.programs)])}.",
-            f"Command: `python {' '.join([f'benchmarks/{Path(sys.argv[0]).name}', *sys.argv[1:]])}`,"
-            f" {time.strftime('%Y-%m-%d')}.",
+            f"Command: `{command}`, {time.strftime('%Y-%m-%d')}.",
         ]
 
     def finish(self, *, into: Path | None) -> int:
@@ -129,7 +134,11 @@ def arguments(text: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(text or "").strip().splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="less of everything: a look, not a measurement")
     parser.add_argument(
-        "--patience", type=float, default=60.0, metavar="SECONDS", help="wait this long for a calm machine (60)"
+        "--patience",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="wait this long for a calm machine (60)",
     )
     parser.add_argument(
         "--into", type=Path, metavar="FILE", help="put the table between its marks in this Markdown file too"

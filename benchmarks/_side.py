@@ -1,4 +1,4 @@
-"""Sides of a comparison: commands that do the same jobs, run in turns, each measured beside its floor of the same round.
+"""Sides of a comparison: commands that do the same jobs, in turns, each beside its floor of the same round.
 
 A shared machine is never calm for long, so absolute figures say little; ratios within one round say more. It must
 never count a round whose output was not checked.
@@ -159,7 +159,13 @@ def command(argv: Sequence[str], ground: Ground, *, stdin: Path, stdout: Path, d
     with open(stdin, "rb") as source, open(stdout, "wb") as sink, open(errors, "wb") as trace:
         begun = time.perf_counter()
         process = subprocess.Popen(
-            argv, stdin=source, stdout=sink, stderr=trace, env=ground.env, cwd=ground.path, start_new_session=True
+            argv,
+            stdin=source,
+            stdout=sink,
+            stderr=trace,
+            env=ground.env,
+            cwd=ground.path,
+            start_new_session=True,
         )
         hung = not ended_within(process.pid, deadline)
         if hung:

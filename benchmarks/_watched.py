@@ -22,7 +22,9 @@ EVERY = 0.1
 class Watched:
     """One hostler process. `begun` is the wall clock when it was started, `peak` its highest resident memory."""
 
-    def __init__(self, ground: Ground, *words: str, stdin: Path | None = None, files: int | None = None) -> None:
+    def __init__(
+        self, ground: Ground, *words: str, stdin: Path | None = None, files: int | None = None
+    ) -> None:
         self._ground = ground
         self._trace = ground.path / "watched.err"
         argv: Sequence[str] = (HOSTLER, *words)

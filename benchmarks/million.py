@@ -37,7 +37,9 @@ def main() -> int:
     """Measure, write the sheet; 1 when a part of the goal is missed."""
     parser = arguments(__doc__)
     parser.add_argument("--whole", action="store_true", help="run all of the million: about ten minutes more")
-    parser.add_argument("--ended", type=int, default=ENDED, metavar="N", help=f"jobs before the kill ({ENDED:,})")
+    parser.add_argument(
+        "--ended", type=int, default=ENDED, metavar="N", help=f"jobs before the kill ({ENDED:,})"
+    )
     options = parser.parse_args()
     ended = min(options.ended, 5000) if options.quick else options.ended
     load = wait_for_calm(options.patience)
@@ -67,27 +69,38 @@ def measure(place: Ground, sheet: Sheet, *, ended: int, whole: bool) -> None:
         say(f"run {first.run} accepted after {read:.1f} s")
         sheet.rows.append(row("read: from the command's start to its run's number", read, first))
         begun = time.time()
-        first.until(lambda: done(place, first.run) >= ended, seconds=1200, what=f"{ended:,} jobs ended", every=1.0)
+        first.until(
+            lambda: done(place, first.run) >= ended, seconds=1200, what=f"{ended:,} jobs ended", every=1.0
+        )
         sheet.rows.append(row(f"the first {ended:,} jobs, then SIGKILL", time.time() - begun, first))
         first.kill()
     at_kill = done(place, first.run)
     say(f"killed when {at_kill:,} jobs were recorded")
     with Watched(place, "batch", "--resume", str(first.run)) as second:
         second.until(
-            lambda: first_dispatch(place, first.run, second.begun), seconds=60, what="its first dispatch", every=0.05
+            lambda: first_dispatch(place, first.run, second.begun),
+            seconds=60,
+            what="its first dispatch",
+            every=0.05,
         )
         resumed = first_dispatch(place, first.run, second.begun) - second.begun
         say(f"resumed: first dispatch after {resumed:.2f} s")
         sheet.rows.append(row("resume: from the command's start to its first dispatch", resumed, second))
         begun = time.time()
         if whole:
-            second.until(lambda: done(place, first.run) >= JOBS, seconds=3600, what="all jobs ended", every=5.0)
+            second.until(
+                lambda: done(place, first.run) >= JOBS, seconds=3600, what="all jobs ended", every=5.0
+            )
             code = second.end(seconds=120)
         else:
             goal = at_kill + ended // 10
-            second.until(lambda: done(place, first.run) >= goal, seconds=300, what="some jobs more", every=0.5)
+            second.until(
+                lambda: done(place, first.run) >= goal, seconds=300, what="some jobs more", every=0.5
+            )
             code = second.stop(seconds=60)
-        sheet.rows.append(row("the rest of the million" if whole else "some more, then INT", time.time() - begun, second))
+        sheet.rows.append(
+            row("the rest of the million" if whole else "some more, then INT", time.time() - begun, second)
+        )
     peak = max(first.peak, second.peak) / 1e6
     sheet.bars = [
         ("bare SQLite: the same lines in", floor, floor, floor),
@@ -126,7 +139,9 @@ def bare(place: Ground) -> float:
 def done(place: Ground, run: int) -> int:
     """Jobs of a run that are recorded as ended."""
     with place.store() as db:
-        return int(db.execute("SELECT count(*) FROM attempt WHERE run = ? AND state = 1", (run,)).fetchone()[0])
+        return int(
+            db.execute("SELECT count(*) FROM attempt WHERE run = ? AND state = 1", (run,)).fetchone()[0]
+        )
 
 
 def first_dispatch(place: Ground, run: int, since: float) -> float:
@@ -145,10 +160,17 @@ def whole_and_once(place: Ground, run: int, *, code: int, whole: bool) -> Goal:
         well = db.execute("SELECT count(*) FROM job WHERE run = ? AND state = 2", (run,)).fetchone()[0]
         still = db.execute("SELECT count(*) FROM job WHERE run = ? AND state = 1", (run,)).fetchone()[0]
         twice = db.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM attempt WHERE run = ? AND ending = 'ok' GROUP BY job HAVING count(*) > 1)",
+            "SELECT count(*) FROM (SELECT 1 FROM attempt WHERE run = ? AND ending = 'ok' GROUP BY job"
+            " HAVING count(*) > 1)",
             (run,),
         ).fetchone()[0]
-    good = total == JOBS and not still and not twice and code == (0 if whole else 130) and (not whole or well == JOBS)
+    good = (
+        total == JOBS
+        and not still
+        and not twice
+        and code == (0 if whole else 130)
+        and (not whole or well == JOBS)
+    )
     return Goal(
         name="nothing lost, nothing twice",
         wanted="a million jobs, none open, none twice",
