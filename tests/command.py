@@ -110,7 +110,7 @@ class Hostler:
 
     def start(
         self, *words: str | bytes, stdin: bytes | int | None = b"", stdout: int | None = None,
-        cwd: Path | None = None, env: Mapping[str, str] | None = None,
+        stderr: int | None = None, cwd: Path | None = None, env: Mapping[str, str] | None = None,
     ) -> Running:  # fmt: skip
         """Begin a command; `stdin` is what it reads, a descriptor, or None for /dev/null."""
         with contextlib.ExitStack() as stack:
@@ -128,11 +128,12 @@ class Hostler:
                 [PROGRAM, *words],
                 stdin=given,
                 stdout=stack.enter_context(out.open("wb")) if stdout is None else stdout,
-                stderr=stack.enter_context(err.open("wb")),
+                stderr=stack.enter_context(err.open("wb")) if stderr is None else stderr,
                 env={**self.env, **(env or {})},
                 cwd=cwd or self.folder,
             )
-        out.touch()
+        for path in (out, err):
+            path.touch()
         self._begun.append(Running(process, out, err))
         return self._begun[-1]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import pty
 import socket
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.command import ALL, Hostler
+from tests.command import ALL, PROGRAM, Hostler
 from tests.command import ground as ground
 from tests.command import hostler as hostler
 from tests.door import Door
@@ -111,6 +112,24 @@ def test_a_million_lines_are_accepted_in_bounded_memory(hostler: Hostler) -> Non
         done = running.wait()
     assert done.code == 130
     assert "1000000 not run" in done.err
+
+
+def test_closed_descriptors_are_not_taken_for_files(hostler: Hostler) -> None:
+    program = [str(PROGRAM), "batch", *ALL, "-q", "--", "echo"]
+    closing = '"$@" <&- >&- 2>&-; echo $? > code'
+    subprocess.run(
+        ["sh", "-c", closing, "-", *program, ":::", "a"],
+        env=hostler.env,
+        cwd=hostler.folder,
+        timeout=60,
+        check=True,
+    )
+    assert (hostler.folder / "code").read_text() == "0\n"
+    assert hostler("log", "last", "1", "--stdout").out == b"a\n"
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "-", *program], env=hostler.env, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 2 and b"stdin is closed" in done.stderr
 
 
 # -- hosts --------------------------------------------------------------------------------------------------------
@@ -220,7 +239,8 @@ def test_a_key_learned_at_the_first_visit_holds_for_the_next(hostler: Hostler, g
         (["--colour", "always"], "--color"),
         (["--color", "blue"], "blue"),
         (["--resume", "1", "--retry", "1"], "one or the other"),
-        (["stray"], "stray"),
+        (["stray", "word"], "'stray word' stands before '--'"),
+        (["--jobs", "list"], "one or the other"),
     ],
 )
 def test_words_that_make_no_sense(hostler: Hostler, words: list[str], said: str) -> None:

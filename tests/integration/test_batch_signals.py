@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import time
 from collections import Counter
@@ -165,3 +167,36 @@ def test_hup_leaves_the_run_going(hostler: Hostler, effects: Effects) -> None:
     Path(f"{effects}.go").touch()
     done = running.wait()
     assert (done.code, len(effects.counts)) == (0, 8), done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_jobs_are_still_being_read_begins_no_run(
+    hostler: Hostler, number: signal.Signals
+) -> None:
+    read, write = os.pipe()
+    try:
+        running = hostler.start("batch", *ALL, "--", "echo", stdin=read)
+        os.write(write, b"a\nb\n")
+        wait_until(lambda: (hostler.folder / "state" / "store.db").exists(), what="the store")
+        time.sleep(0.3)
+        running.signal(number)
+        done = running.wait(10)
+    finally:
+        os.close(read)
+        os.close(write)
+    assert done.code == 128 + number
+    assert done.err == f"hostler: {number.name}: no run was begun\n"
+    assert hostler.json("runs") == []
+
+
+def test_a_terminal_that_is_closed_leaves_the_run_going(hostler: Hostler, effects: Effects) -> None:
+    ours, theirs = pty.openpty()
+    running = hostler.start("batch", *ALL, *effects.waiting("a", "b"), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    effects.wait(2, "begun")
+    os.close(ours)
+    running.signal(signal.SIGHUP)
+    effects.go()
+    done = running.wait()
+    assert (done.code, effects.counts["done a"], effects.counts["done b"]) == (0, 1, 1)
+    assert hostler.json("status", "last")["counts"] == {"ok": 2}

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hostler.cli.options import whole
+from hostler.cli.stopping import stand_in
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
     from hostler.cli.splitter import Split
     from hostler.model.hosts import Host
     from hostler.model.selectors import Selector
-    from hostler.model.templates import Template
     from hostler.wiring import Wanted
 
 #: The lease of --on-disconnect kill, in seconds: three keepalives, since an end of the line may never arrive.
@@ -65,14 +63,23 @@ Examples:
     "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours (auto)."
 )
 @click.option("-y", "--yes", is_flag=True, help="Don't ask before anything that costs money.")
+@click.argument("stray", nargs=-1, metavar="[-- COMMAND] [::: ARG...]")
 @click.pass_obj
-def command(split: Split, /, **options: Any) -> int:
+def command(split: Split, /, stray: tuple[str, ...], **options: Any) -> int:
     """Spread jobs over hosts; each is done once, and a run can be resumed whatever happened.
 
     Jobs come from stdin (a line is one argument), from behind ':::', or from --jobs FILE. The command stands behind
     '--'; {} is replaced by the argument, which is appended where there is no {}. Several words are executed without a
     shell, one word with blanks or shell characters is text for the host's shell. Without a command each line is.
     """
+    stand_in()
+    if stray:
+        raise UsageError(
+            f"{' '.join(stray)!r} stands before '--': hosts are named with --hosts, the command behind '--', "
+            "arguments behind ':::'"
+        )
+    if split.sources and options["job_file"]:
+        raise UsageError("jobs behind ':::' and --jobs: one or the other")
     if options["resume"] and options["retry"]:
         raise UsageError("--resume and --retry: one or the other")
     if options["resume"] or options["retry"]:
@@ -84,6 +91,7 @@ def command(split: Split, /, **options: Any) -> int:
 
 def _begin(split: Split, options: dict[str, Any]) -> int:
     """A new run."""
+    from hostler.cli.jobsource import JobSource
     from hostler.model.runs import BatchSpec
     from hostler.model.templates import Template
 
@@ -92,22 +100,13 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
     changes = overrides(options)
     how = wanted(options, {})
     template = Template.parse(split.command or (), shell=options["shell"])
-    with closing(_JobSource(split, options["job_file"])) as source:
+    with closing(JobSource(split.sources, options["job_file"], template)) as source:
         hosts = [] if how.launch and not _names_hosts(options) else chosen_hosts(options)
         from hostler.cli.running import new_run
 
         spec = BatchSpec(template=template.to_json(), **changes)
         words = " ".join(split.command) if split.command else "(each line is a command)"
-        return asyncio.run(
-            new_run(
-                spec=spec,
-                command=words,
-                hosts=hosts,
-                jobs=source.jobs(template),
-                wanted=how,
-                note_skipped=lambda: source.skipped,
-            )
-        )
+        return asyncio.run(new_run(spec=spec, command=words, hosts=hosts, source=source, wanted=how))
 
 
 def _go_on(options: dict[str, Any]) -> int:
@@ -125,54 +124,6 @@ def _go_on(options: dict[str, Any]) -> int:
 
 def _names_hosts(options: dict[str, Any]) -> bool:
     return bool(options["hosts"] or options["hostfile"] or options["inventory"])
-
-
-class _JobSource:
-    """Where jobs are read from, as (arguments, content key) one by one."""
-
-    def __init__(self, split: Split, file: str | None) -> None:
-        self._sources, self._file = split.sources, None if split.sources else self._opened(file)
-        self._name = file or "stdin"
-        self.skipped = 0
-
-    def _opened(self, file: str | None) -> BinaryIO:
-        if file and file != "-":
-            try:
-                return Path(file).open("rb")
-            except OSError as error:
-                raise UsageError(f"--jobs {file}: {error.strerror}") from None
-        if sys.stdin is None or os.isatty(0):
-            state = "closed" if sys.stdin is None else "a terminal"
-            raise UsageError(
-                f"no jobs: stdin is {state}; pipe jobs in, write them behind ':::', or use --jobs FILE"
-            )
-        return sys.stdin.buffer
-
-    def jobs(self, template: Template) -> Iterator[tuple[tuple[bytes, ...], bytes]]:
-        """Every job with its content key."""
-        from hostler.cli.splitter import jobs_from_lines, jobs_from_sources
-
-        key = template.key
-        there = len(self._sources) if self._file is None else 1
-        if template.needs > there:
-            raise UsageError(f"the command asks for argument {{{template.needs}}}, and each job has {there}")
-        if self._file is None:
-            for args in jobs_from_sources(self._sources):
-                yield args, key(args)
-            return
-        lines = jobs_from_lines(self._file, name=self._name)
-        try:
-            for line in lines:
-                one = (line,)
-                yield one, key(one)
-        except OSError as error:
-            raise UsageError(f"{self._name}: {error.strerror}") from None
-        self.skipped = lines.skipped
-
-    def close(self) -> None:
-        """Close the file of jobs."""
-        if self._file is not None and self._file is not sys.stdin.buffer:
-            self._file.close()
 
 
 def chosen_hosts(options: dict[str, Any]) -> list[Host]:

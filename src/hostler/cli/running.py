@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
+from hostler.cli.jobsource import JobSource
 from hostler.cli.machines import Machines
 from hostler.cli.stopping import Signals, name
 from hostler.clock import SystemClock
@@ -29,9 +30,8 @@ async def new_run(
     spec: BatchSpec,
     command: str,
     hosts: Sequence[Host],
-    jobs: Iterable[tuple[tuple[bytes, ...], bytes]],
+    source: JobSource,
     wanted: Wanted,
-    note_skipped: Callable[[], int],
 ) -> int:
     """Accept a batch and work on it; the exit code."""
     uid, store = new_uid(), with_state()
@@ -39,22 +39,50 @@ async def new_run(
     try:
         with Signals() as signals:
             try:
-                launched = await _launched(machines, wanted, token=uid)
-                number = await submit(
-                    store, spec=spec, command=command, hosts=[*hosts, *launched], jobs=jobs, uid=uid
+                claim = await _accepted(
+                    store,
+                    spec,
+                    command,
+                    hosts,
+                    source,
+                    wanted=wanted,
+                    uid=uid,
+                    machines=machines,
+                    signals=signals,
                 )
-                if (skipped := note_skipped()) and not wanted.quiet:
-                    _say(f"{counted(skipped, 'empty line')} skipped: no job in them")
-                claim = await store.claim(number, owner=owner_name(), at=SystemClock().now())
-            except BaseException as error:
-                await machines.end()
-                if isinstance(error, asyncio.CancelledError) and signals.seen:
-                    _say(f"{name(signals.seen[0])}: no run was begun")
-                    return 128 + signals.seen[0]
-                raise
-            return await _work(store, claim, wanted=wanted, machines=machines, signals=signals)
+                return await _work(store, claim, wanted=wanted, machines=machines, signals=signals)
+            except asyncio.CancelledError:
+                if not signals.seen:
+                    raise
+                return 128 + signals.seen[0]
     finally:
         await store.close()
+
+
+async def _accepted(
+    store: SqliteStore, spec: BatchSpec, command: str, hosts: Sequence[Host], source: JobSource, *,
+    wanted: Wanted, uid: str, machines: Machines, signals: Signals,
+) -> Claim:  # fmt: skip
+    """Launch what is to be launched, put the jobs on disk, and take the run; or leave nothing behind."""
+    try:
+        launched = await _launched(machines, wanted, token=uid)
+        number = await submit(
+            store,
+            spec=spec,
+            command=command,
+            hosts=[*hosts, *launched],
+            jobs=source.jobs(check=signals.check),
+            uid=uid,
+        )
+    except BaseException:
+        if signals.seen:
+            _say(f"{name(signals.seen[0])}: no run was begun")
+        await _end(machines)
+        raise
+    signals.hold()
+    if source.skipped and not wanted.quiet:
+        _say(f"{counted(source.skipped, 'empty line')} skipped: no job in them")
+    return await store.claim(number, owner=owner_name(), at=SystemClock().now())
 
 
 async def resumed_run(called: str, *, hosts: Sequence[Host], wanted: Wanted) -> int:
@@ -126,8 +154,8 @@ async def _go_on(
         if hosts or launched:
             await store.add_workers(claim, [*hosts, *launched])
     except BaseException:
-        await machines.end()
         await store.release(claim)
+        await _end(machines)
         raise
     return await _work(store, claim, wanted=wanted, machines=machines, signals=signals)
 
@@ -137,6 +165,7 @@ async def _work(
 ) -> int:
     """Work on a claimed run until it is over, or until a second signal."""
     console = Console.of_process()
+    signals.hold()
     run = await open_batch(store, claim, wanted=wanted, console=console)
     if not wanted.quiet:
         progress = run.progress()
@@ -182,6 +211,15 @@ async def _work(
             await store.release(claim)
     console.close()
     return code
+
+
+async def _end(machines: Machines) -> None:
+    """End a run's machines; when somebody won't wait for that, say which are left."""
+    try:
+        await machines.end()
+    except asyncio.CancelledError:
+        await machines.left()
+        raise
 
 
 def _left_behind(run: OpenRun, number: int) -> None:
