@@ -31,10 +31,10 @@ demo: $(READY)
 	@tools/demo
 
 test: $(READY) openssh
-	@$(PY) -m pytest -m 'not slow' $(PYTEST)
+	@$(PY) -m pytest -n 2 -m 'not slow' $(PYTEST)
 
 test-all: $(READY) openssh
-	@$(PY) -m pytest $(PYTEST)
+	@$(PY) -m pytest -n 2 $(PYTEST)
 
 check: $(READY)
 	@$(PY) -m ruff format --check --quiet --diff .
