@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -146,15 +146,6 @@ def arguments(text: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def wait_for_calm(seconds: float, *, below: float = 1.5) -> float:
-    """Wait until the load is low, for `seconds` at most; the load then."""
-    until = time.monotonic() + seconds
-    while (load := os.getloadavg()[0]) >= below and time.monotonic() < until:
-        print(f"waiting for a calm machine: load {load:.1f}", file=sys.stderr)
-        time.sleep(min(10.0, max(0.1, until - time.monotonic())))
-    return load
-
-
 def machine() -> str:
     """The machine in one line."""
     model = "unknown CPU"
@@ -204,9 +195,6 @@ def _replace(path: Path, name: str, text: str) -> None:
     if not (found and closed):
         raise SystemExit(f"{path}: no line {begin.strip()} with {end} behind it")
     path.write_text(f"{head}{begin}{text}{end}{tail}")
-
-
-Say = Callable[[str], None]
 
 
 def say(line: str) -> None:

@@ -12,9 +12,11 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from statistics import median
 
+from _calm import DISTURBED, Calm
 from _ground import HOSTLER, Ground, ground
-from _sheet import Goal, Sheet, arguments, say, wait_for_calm
+from _sheet import Goal, Sheet, arguments, say
 from _side import Ratio, Side, Tally, Void, play
 
 AT_ONCE = "8"
@@ -40,9 +42,9 @@ def main() -> int:
         sides = own_sides(place, jobs, rounds)
         if not options.no_peers:
             sides += peer_sides(place, rounds=min(rounds, PEER_ROUNDS), part=5 if options.quick else 1)
-        load = wait_for_calm(options.patience)
-        tallies = {tally.side.name: tally for tally in play(sides, place, say=say, budget=BUDGET)}
-        sheet = written(tallies, jobs=jobs, load=load)
+        calm = Calm(options.patience)
+        tallies = {tally.side.name: tally for tally in play(sides, place, calm=calm, say=say, budget=BUDGET)}
+        sheet = written(tallies, jobs=jobs)
     code = sheet.finish(into=options.into)
     return 1 if any(tally.voids for tally in tallies.values()) else code
 
@@ -129,7 +131,7 @@ def recorded(place: Ground, jobs: int) -> float:
     return float(last - first)
 
 
-def written(tallies: dict[str, Tally], *, jobs: int, load: float) -> Sheet:
+def written(tallies: dict[str, Tally], *, jobs: int) -> Sheet:
     """The sheet of what was found."""
     sheet = Sheet(
         name="batch",
@@ -161,9 +163,13 @@ def written(tallies: dict[str, Tally], *, jobs: int, load: float) -> Sheet:
         )
         sheet.bars.append((name, rate, min(once.rate for once in runs), max(once.rate for once in runs)))
     sheet.goals = goals(tallies, jobs)
-    sheet.notes = [f"VOID {wrong}" for tally in tallies.values() for wrong in tally.voids] + [
-        f"Load when the first round began: {load:.1f}."
-    ]
+    sheet.notes = [f"VOID {wrong}" for tally in tallies.values() for wrong in tally.voids]
+    others = [once.others for tally in tallies.values() for once in tally.runs.values()]
+    disturbed = sum(part >= DISTURBED for part in others)
+    sheet.notes.append(
+        f"Other programs took {median(others or [0]):.0%} of the machine at the median;"
+        f" in {disturbed} of {len(others)} runs it was {DISTURBED:.0%} or more."
+    )
     return sheet
 
 

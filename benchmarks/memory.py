@@ -19,9 +19,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from _calm import Calm
 from _ground import Ground, descendants, ground
 from _loopback import servers
-from _sheet import Goal, Sheet, arguments, say, wait_for_calm
+from _sheet import Goal, Sheet, arguments, say
 from _side import Void
 from _watched import Watched
 
@@ -48,7 +49,7 @@ def main() -> int:
     if not sshd:
         say("skipped: sshd is not installed (Debian: openssh-server)")
         return 0
-    load = wait_for_calm(options.patience)
+    quiet = Calm(options.patience).begin()
     sheet = Sheet(
         name="memory",
         title="Memory of the controller with N connected hosts, each with its runner and a sleeping job",
@@ -61,7 +62,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ground(with_host=False) as place, servers(place, sshd, most):
         climb(place, sheet, steps)
-    sheet.notes.append(f"Load when it began: {load:.1f}. At most {FILES} open files for the controller.")
+    sheet.notes.append(f"At most {FILES} open files for the controller. {quiet}")
     return sheet.finish(into=options.into)
 
 

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 
+from _calm import Calm
 from _ground import Ground, ground
-from _sheet import Goal, Sheet, arguments, say, wait_for_calm
+from _sheet import Goal, Sheet, arguments, say
 from _side import Void
 from _watched import Watched
 
@@ -42,7 +43,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     ended = min(options.ended, 5000) if options.quick else options.ended
-    load = wait_for_calm(options.patience)
+    quiet = Calm(options.patience).begin()
     sheet = Sheet(
         name="million",
         title=f"A million jobs: `seq {JOBS} | hostler batch -j 8 -- true`, one SSH host",
@@ -54,7 +55,7 @@ def main() -> int:
             measure(place, sheet, ended=ended, whole=options.whole)
     except Void as wrong:
         sheet.goals.append(Goal(name="G4", wanted="a result", found=str(wrong), reached=False, fatal=True))
-    sheet.notes.append(f"Load when it began: {load:.1f}.")
+    sheet.notes.append(quiet)
     return sheet.finish(into=options.into)
 
 
