@@ -223,6 +223,7 @@ async def open_batch(
         fleet=Fleet(transport, limit=wanted.forks),
         make_link=partial(_link, transport=transport, claim=claim, spec=spec),
         show=output,
+        news=news,
         clock=clock,
     )
     progress: list[Callable[[], Progress]] = []

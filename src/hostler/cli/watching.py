@@ -5,19 +5,23 @@ It only reads. When the owner is gone without having ended the run, it says so b
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
+from hostler.cli.looking import by_state
 from hostler.clock import Clock, SystemClock
-from hostler.engine.summary import Progress
+from hostler.engine.summary import Pace, Progress
 from hostler.model.events import AttemptEnded
+from hostler.model.jobs import JobState
 from hostler.stores.outputs import read_output
+from hostler.stores.reading import Reader
 from hostler.stores.reads.events import events
 from hostler.stores.reads.runs import has_owner, run
 from hostler.stores.sqlite import SqliteStore
 from hostler.views.console import Console
 from hostler.views.live import Live
 
-#: Seconds between two looks at whether the store has changed.
+#: Seconds between two looks.
 LOOK = 0.2
 
 
@@ -27,45 +31,76 @@ async def watch(
     """Follow run `number` until it ends; its exit code, or None when its owner has died."""
     clock = clock or SystemClock()
     reader, folder = store.reader, store.run_folder(number)
+    assert folder is not None, "a run is followed in a store on disk"
     console = Console.of_process()
-    row = run(reader, number)
     if not quiet:
-        console.note(f"run {number} is being worked on by {row.owner}: following it")
-    counts = dict(row.counts)
-    total = sum(counts.values())
+        owner = run(reader, number).owner
+        console.note(f"hostler: batch {number} is being worked on by {owner}: following it")
+    standing = _Standing(reader, number, clock)
     seen = max((seq for seq, _ in events(reader, number)), default=0)
-
-    def progress() -> Progress:
-        known = {word: counts.get(word, 0) for word in ("queued", "open", "ok", "failed", "timeout", "lost")}
-        return Progress(
-            number=number, total=total, queued=known["queued"], running=known["open"], ok=known["ok"],
-            failed=known["failed"], timed_out=known["timeout"], lost=known["lost"],
-            other=total - sum(known.values()), phase="followed",
-        )  # fmt: skip
-
-    live = Live(console, progress, clock=clock, colour=colour, quiet=quiet)
-    version = counted_at = -1
-    next_count = 0.0
-    while True:
-        alive = has_owner(reader, number)
-        if reader.version() != version:
-            version = reader.version()
-            for seq, event in events(reader, number, since=seen):
-                seen = seq
-                if isinstance(event, AttemptEnded) and event.output is not None and folder is not None:
-                    with suppress(OSError):
-                        console.job_output(
-                            read_output(folder, event.output, 1), read_output(folder, event.output, 2)
-                        )
-        if version != counted_at and clock.steady() >= next_count:
-            began, counted_at = clock.steady(), version
-            counts = dict(run(reader, number).counts)
-            # A million jobs take a while to count: no more than a part of our time goes into it.
-            next_count = clock.steady() + max(LOOK, 10 * (clock.steady() - began))
-        live.tick()
-        if not alive:
-            live.end()
+    live = Live(console, standing.progress, clock=clock, colour=colour, quiet=quiet)
+    version = -1
+    try:
+        while True:
+            alive = has_owner(reader, number)
+            if reader.version() != version:
+                version = reader.version()
+                for seq, event in events(reader, number, since=seen):
+                    seen = seq
+                    if isinstance(event, AttemptEnded) and event.output is not None:
+                        with suppress(OSError):
+                            console.job_output(*(read_output(folder, event.output, of) for of in (1, 2)))
+            standing.look(version)
+            live.tick()
+            if not alive:
+                row = run(reader, number)
+                return row.exit_code if row.state in ("finished", "stopped") else None
+            await clock.sleep(LOOK)
+    finally:
+        live.end()
+        with suppress(asyncio.CancelledError):
             await console.drained()
-            row = run(reader, number)
-            return row.exit_code if row.state in ("finished", "stopped") else None
-        await clock.sleep(LOOK)
+
+
+class _Standing:
+    """How the followed run stands, by its rows."""
+
+    def __init__(self, reader: Reader, number: int, clock: Clock) -> None:
+        self._reader, self._number, self._clock = reader, number, clock
+        self._version, self._next = -1, 0.0
+        self._counts: dict[JobState, int] = {}
+        self._pace: Pace | None = None
+
+    def look(self, version: int) -> None:
+        """Count anew if something has changed since; only part of our time, since a million jobs take a while."""
+        now = self._clock.steady()
+        if version != self._version and now >= self._next:
+            self._version, self._counts = version, by_state(run(self._reader, self._number).counts)
+            self._next = self._clock.steady() + 10 * (self._clock.steady() - now)
+        done = self._done
+        self._pace = self._pace.seen(now, done) if self._pace else Pace.begin(now, done)
+
+    @property
+    def _done(self) -> int:
+        return sum(count for state, count in self._counts.items() if state.final)
+
+    def progress(self) -> Progress:
+        """The figures of the last look."""
+        counts, done = self._counts, self._done
+        known = (JobState.OK, JobState.FAILED, JobState.TIMEOUT, JobState.LOST)
+        ok, failed, timed_out, lost = (counts.get(state, 0) for state in known)
+        queued, running = counts.get(JobState.QUEUED, 0), counts.get(JobState.OPEN, 0)
+        return Progress(
+            number=self._number,
+            total=done + queued + running,
+            queued=queued,
+            running=running,
+            ok=ok,
+            failed=failed,
+            timed_out=timed_out,
+            lost=lost,
+            other=done - ok - failed - timed_out - lost,
+            rate=self._pace.rate if self._pace else None,
+            eta=self._pace.eta(queued + running) if self._pace else None,
+            phase="followed",
+        )

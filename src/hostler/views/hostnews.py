@@ -19,8 +19,8 @@ class HostNews:
 
     >>> news = HostNews(print)
     >>> news.names = {1: "web1"}
-    >>> news.saw([HostStruck(at=0.0, worker=1, why="connection refused by web1:22")])
-    hostler: web1: connection refused by web1:22; tried again now and then
+    >>> news.trouble(1, "connection refused by web1:22")
+    hostler: web1: connection refused by web1:22; trying again
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -29,28 +29,31 @@ class HostNews:
         self._out: dict[int, str] = {}
         self._told = 0
 
+    def trouble(self, worker: int, why: str) -> None:
+        """A host can't be reached, or its line broke; it is tried again."""
+        self._tell(worker, why, "trying again")
+
     def saw(self, events: Sequence[Event]) -> None:
         """Take in events that have been committed."""
         for event in events:
-            kind = type(event)
-            if kind is HostStruck or kind is HostLost:
-                assert isinstance(event, HostStruck | HostLost)
-                self._trouble(event.worker, event.why, over=kind is HostLost)
+            if isinstance(event, HostStruck):
+                self._tell(event.worker, event.why, "trying again")
+            elif isinstance(event, HostLost):
+                self._tell(event.worker, event.why, "given up")
             elif isinstance(event, HostConnected) and self._out.pop(event.worker, None) is not None:
-                self._tell(f"{self._name(event.worker)}: back again")
+                self._print(f"{self._name(event.worker)}: back again")
 
-    def _trouble(self, worker: int, why: str, *, over: bool) -> None:
+    def _tell(self, worker: int, why: str, then: str) -> None:
         name = self._name(worker)
-        why = why.removeprefix(f"{name}: ")
-        line = f"{name}: {why}; " + ("given up" if over else "tried again now and then")
+        line = f"{name}: {why.removeprefix(f'{name}: ')}; {then}"
         if self._out.get(worker) != line:
             self._out[worker] = line
-            self._tell(line)
+            self._print(line)
 
     def _name(self, worker: int) -> str:
         return self.names.get(worker, f"host {worker}")
 
-    def _tell(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._told += 1
         if self._told <= LINES:
             self._say(f"hostler: {line}")

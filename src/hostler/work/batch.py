@@ -72,6 +72,14 @@ class Show(Protocol):
         ...
 
 
+class News(Protocol):
+    """Who is told at once of what goes wrong with a worker's line."""
+
+    def trouble(self, worker: int, why: str) -> None:
+        """A worker can't be reached, or its line broke; it is tried again."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """The fixed parts of one controller's hold on a run."""
@@ -88,11 +96,11 @@ class BatchWork:
 
     def __init__(
         self, batch: Batch, *, setting: Setting, store: Store, bus: Bus, files: OutputFiles, fleet: Fleet,
-        make_link: Callable[[Worker], Link], show: Show, clock: Clock,
+        make_link: Callable[[Worker], Link], show: Show, news: News, clock: Clock,
     ) -> None:  # fmt: skip
         self.batch = batch
         self._setting, self._store, self._bus, self._fleet = setting, store, bus, fleet
-        self._make_link, self._show, self._clock = make_link, show, clock
+        self._make_link, self._show, self._news, self._clock = make_link, show, news, clock
         self._keeping, self._files = Keeping(files), files
         self._inbox: Inbox[Fact] = Inbox()
         self._links: dict[int, Link] = {}
@@ -198,6 +206,7 @@ class BatchWork:
         if isinstance(report, Down):
             del self._links[worker]
             self._spawn(link.close(forget=False, deadline=1.0))
+            self._news.trouble(worker, report.why)
             self._inbox.put(HostDown(worker, report.why, report.fatal))
             return
         if isinstance(report, Output) and (held := self._held(worker, report.serial)) is not None:
@@ -273,6 +282,7 @@ class BatchWork:
         except (HostRefused, RunnerFailed) as error:
             self._inbox.put(HostDown(worker.id, error.why, fatal=True))
         except HostError as error:
+            self._news.trouble(worker.id, error.why)
             self._inbox.put(HostDown(worker.id, error.why))
         else:
             self._links[worker.id] = link
