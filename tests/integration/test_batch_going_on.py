@@ -147,7 +147,7 @@ def test_options_given_when_going_on_hold_from_then_on(hostler: Hostler, effects
 
 
 def test_a_new_timeout_when_trying_again(hostler: Hostler) -> None:
-    assert hostler("batch", *ALL, "--timeout", "1", "--", "sleep", ":::", "4").code == 3
+    assert hostler("batch", *ALL, "--timeout", "1", "--", "sleep", ":::", "2").code == 3
     assert hostler("batch", "--retry", "1", "--timeout", "30").code == 0
 
 
