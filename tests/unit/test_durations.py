@@ -65,9 +65,7 @@ def test_a_huge_length_is_refused(text: str) -> None:
         (0.0994, "99ms"),
         (0.0996, "0.1s"),
         (0.4, "0.4s"),
-        (0.25, "0.25s"),
-        (0.994, "0.99s"),
-        (0.996, "1.0s"),
+        (0.26, "0.3s"),
         (9.94, "9.9s"),
         (9.96, "10s"),
         (12, "12s"),
@@ -93,5 +91,6 @@ def test_a_length_is_shown_in_at_most_two_units(seconds: float, text: str) -> No
 @given(st.floats(min_value=0, max_value=LONGEST - 7200))
 def test_what_is_shown_can_be_read_back(seconds: float) -> None:
     back = parse_duration(format_duration(seconds))
-    assert back == pytest.approx(seconds, rel=0.06, abs=0.001)
+    # Below ten seconds tenths are shown, beyond that two units: nobody is told more than was rounded away.
+    assert back == pytest.approx(seconds, rel=0.06, abs=0.0501 if seconds >= 0.0995 else 0.00051)
     assert format_duration(back) == format_duration(seconds)

@@ -47,7 +47,7 @@ def test_a_run_that_went_well_is_said_in_few_lines() -> None:
 
 def test_one_job_is_one_job() -> None:
     assert shown(Summary(number=1, state="finished", counts={S.OK: 1}, elapsed=0.31)) == (
-        "batch 1 finished: 1 job in 0.31s\n  1 ok\n"
+        "batch 1 finished: 1 job in 0.3s\n  1 ok\n"
     )
 
 

@@ -142,7 +142,7 @@ def host_figures(seen: Look) -> list[HostFigures]:
     return [
         HostFigures(
             host=worker.name,
-            state=worker.state if worker.state != "new" else "out" if worker.why else idle,
+            state=_standing(worker.state, worker.why, idle),
             why=worker.why,
             ok=worker.ok,
             failed=worker.failed,
@@ -153,6 +153,13 @@ def host_figures(seen: Look) -> list[HostFigures]:
         )
         for worker in figures.worker_figures(seen.reader, seen.row.number)
     ]
+
+
+def _standing(state: str, why: str, idle: str) -> str:
+    """How a host stands, in a word: one that was up and has a trouble on record is out, whatever came last."""
+    if why and state in ("new", "up"):
+        return "out"
+    return idle if state == "new" else state
 
 
 def findings(seen: Look, *, width: int) -> Findings:

@@ -66,8 +66,6 @@ def format_duration(seconds: float) -> str:
     if seconds < 0.0995:
         millis = round(seconds * 1000)
         return f"{millis}ms" if millis else "0s"
-    if seconds < 0.995:
-        return f"{seconds:.2g}s"
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     # Rounded once to the smallest unit shown, so that 59.7 is 1m00s and never 60s.
