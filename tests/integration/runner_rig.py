@@ -380,4 +380,4 @@ def cpu_seconds(pid: int) -> float:
 
 def bare_environment(**words: str) -> Mapping[str, str]:
     """The environment of an account that has set nothing."""
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", **words}
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/no/home/of/a/rig", **words}

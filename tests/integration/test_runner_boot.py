@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shlex
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
+from hostler.model.jobs import Ending
 from hostler.remote import source
 from hostler.remote.runner import wire
 from tests.integration.runner_rig import (
@@ -215,7 +219,7 @@ def test_a_line_that_comes_while_the_runner_leaves_finds_the_next_one(rig: Rig) 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_command_line_is_understood_by(rig: Rig, shell: str) -> None:
     rig.command = (shell, "-c", source.command())
-    rig.env = dict(bare_environment())
+    rig.env = dict(bare_environment(HOME=str(rig.folder)))  # fish writes there
     line = rig.line(real=True)
     line.start(1, "echo", 'it\'s $HOME; "quoted" \\ `x` !x')
     assert line.result(1).out == b'it\'s $HOME; "quoted" \\ `x` !x\n'
@@ -247,19 +251,42 @@ def test_the_interpreter_asked_for_is_tried_first(rig: Rig, tmp_path: Path) -> N
     assert Path(f"/proc/{line.answer()['pid']}/cmdline").read_bytes().startswith(bytes(mine))
 
 
-@pytest.mark.parametrize(
-    "python",
-    sorted(
-        str(path)
-        for path in Path("/usr/bin").glob("python3*")
-        if path.name[7:].replace(".", "").isdigit() or path.name == "python3"
-    ),
-)
+def interpreters() -> list[ParameterSet]:
+    """Every Python 3 that is here: the system's, and those of pyenv, of which all but the oldest wait for `slow`."""
+    system = [
+        path for path in Path("/usr/bin").glob("python3*") if re.fullmatch(r"python3(\.\d+)?", path.name)
+    ]
+    mine = sorted(
+        Path.home().glob(".pyenv/versions/3.*/bin/python3"), key=lambda p: int(p.parts[-3].split(".")[1])
+    )
+    quick = [pytest.param(str(path)) for path in [*sorted(system), *mine[:1]]]
+    return [*quick, *(pytest.param(str(path), marks=pytest.mark.slow) for path in mine[1:])]
+
+
+@pytest.mark.parametrize("python", interpreters())
 def test_every_interpreter_that_is_here_runs_it(rig: Rig, python: str) -> None:
     rig.command = ("/bin/sh", "-c", source.command(python))
     line = rig.line(real=True)
-    line.start(1, "echo hello")
-    assert line.result(1).out == b"hello\n"
+    for serial in range(1, 30):
+        line.start(serial, f"echo {serial}; echo err >&2; exit {serial % 3}")
+    for serial in range(1, 30):
+        result = line.result(serial)
+        assert (result.code, result.out, result.err) == (serial % 3, b"%d\n" % serial, b"err\n")
+    line.ack(*range(1, 30))
+    line.start(30, "head -c 300000 /dev/zero; sleep 60")
+    line.start(31, "no-such-command", b"x")
+    assert line.result(31).code == 127
+    line.until(lambda: len(line.stream(30, 1)) == 300_000, "output")
+    line.kill(30)
+    assert line.result(30).ending is Ending.CANCELLED
+    os.kill(line.answer()["pid"], signal.SIGKILL)
+    line.end()
+    again = rig.line(real=True, ask=[1, 30, 32])
+    assert again.answer()["standings"] == [[1, 4], [30, 3], [32, 0]]
+    assert again.result(30).out_size == 300_000
+    again.bye()
+    again.end()
+    eventually(rig.deserted)
 
 
 def test_without_posix_spawn_it_forks(rig: Rig) -> None:
@@ -281,7 +308,13 @@ def test_without_posix_spawn_it_forks(rig: Rig) -> None:
 
 
 def test_jobs_get_the_environment_of_the_login_and_no_more(rig: Rig) -> None:
-    rig.env = {**bare_environment(), "KEEP": "a b\nc=d", "SSH_AUTH_SOCK": "/x", "SHLVL": "0", "LANG": ""}
+    rig.env = {
+        **bare_environment(HOME=str(rig.folder)),
+        "KEEP": "a b\nc=d",
+        "SSH_AUTH_SOCK": "/x",
+        "SHLVL": "0",
+        "LANG": "",
+    }
     line = rig.line(real=True)
     line.start(1, "/usr/bin/env", b"-0")
     words = (line.result(1).out or b"").decode().rstrip("\0").split("\0")
@@ -289,7 +322,7 @@ def test_jobs_get_the_environment_of_the_login_and_no_more(rig: Rig) -> None:
     assert got.pop("HOSTLER_ATTEMPT") == f"{rig.uid}/101/1"
     numbers = {name: got.pop(f"HOSTLER_{name}") for name in ("JOB", "RUN", "HOST", "SLOT")}
     assert numbers == {"JOB": "101", "RUN": "7", "HOST": "rig", "SLOT": "1"}
-    wanted = {**bare_environment(), "KEEP": "a b\nc=d", "SHLVL": "1", "LANG": ""}
+    wanted = {**bare_environment(HOME=str(rig.folder)), "KEEP": "a b\nc=d", "SHLVL": "1", "LANG": ""}
     for name in ("PWD", "OLDPWD", "_"):  # shells on the way set these
         got.pop(name, None)
     assert got == wanted

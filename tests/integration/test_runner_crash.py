@@ -242,9 +242,9 @@ def test_a_hello_whose_answer_nobody_heard_gives_jobs_no_more_time(rig: Rig) -> 
 
 
 def test_whoever_renews_keeps_the_jobs_alive(rig: Rig) -> None:
-    line = rig.line(lease=3.0)
+    line = rig.line(lease=2.0)
     line.start(1, "sleep 60")
-    until = time.monotonic() + 5
+    until = time.monotonic() + 3
     while time.monotonic() < until:
         line.renew()
         line.read(0.2)
@@ -252,7 +252,7 @@ def test_whoever_renews_keeps_the_jobs_alive(rig: Rig) -> None:
 
 
 def test_after_its_lease_a_runner_has_left_and_kept_what_was_not_acknowledged(rig: Rig) -> None:
-    line = rig.line(lease=1.0, slots=2)
+    line = rig.line(lease=0.7, slots=2)
     line.start(1, "echo kept")
     line.start(2, "echo part; sleep 60")
     line.start(3, "trap '' TERM; while :; do sleep 0.1; done")
@@ -271,7 +271,7 @@ def test_after_its_lease_a_runner_has_left_and_kept_what_was_not_acknowledged(ri
 
 
 def test_what_waited_when_the_lease_ended_is_as_if_never_seen(rig: Rig) -> None:
-    line = rig.line(lease=1.0, slots=1, grace=3.0)
+    line = rig.line(lease=0.5, slots=1, grace=1.5)
     line.start(1, "trap '' TERM; while :; do sleep 0.1; done")
     line.start(2, f"echo 2 >>{rig.folder}/begun")
     line.start(3, f"echo 3 >>{rig.folder}/begun")
@@ -292,7 +292,7 @@ def test_what_waited_when_the_lease_ended_is_as_if_never_seen(rig: Rig) -> None:
 # -- waiting costs nothing --------------------------------------------------------------------------------------
 
 
-def spent(pid: int, seconds: float = 1.5) -> float:
+def spent(pid: int, seconds: float = 1.0) -> float:
     """The part of a processor that a process uses over some seconds."""
     before = cpu_seconds(pid)
     time.sleep(seconds)
@@ -328,7 +328,7 @@ def test_a_runner_whose_line_takes_no_more_does_not_spin(rig: Rig) -> None:
 
 
 def test_a_runner_that_nobody_listens_to_does_not_spin_while_it_ends_its_jobs(rig: Rig) -> None:
-    line = rig.line(lease=0.5, grace=8.0)
+    line = rig.line(lease=0.5, grace=4.0)
     pid = runner(line)
     line.start(1, "trap '' TERM; while :; do sleep 0.5; done")
     line.end()

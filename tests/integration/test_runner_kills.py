@@ -134,16 +134,16 @@ def test_many_jobs_are_ended_in_a_few_looks_at_the_process_table(rig: Rig) -> No
 
 
 def test_more_jobs_run_at_once_than_the_account_may_open_files_for(rig: Rig) -> None:
-    rig.command = ("/bin/sh", "-c", "ulimit -n 256; " + rig.command[2])
-    line = rig.line(real=True, slots=300)
-    for serial in range(1, 301):
-        line.start(serial, f"echo {serial}; sleep 2; echo {serial} >&2")
-    for serial in range(1, 301):
+    rig.command = ("/bin/sh", "-c", "ulimit -n 200; " + rig.command[2])
+    line = rig.line(real=True, slots=150)
+    for serial in range(1, 151):
+        line.start(serial, f"echo {serial}; sleep 1; echo {serial} >&2")
+    for serial in range(1, 151):
         assert line.result(serial).code == 0
         assert (line.stream(serial, 1), line.stream(serial, 2)) == (b"%d\n" % serial,) * 2
-    line.ack(*range(1, 301))
-    line.start(301, "ulimit -n")
-    assert line.result(301).out == b"256\n"
+    line.ack(*range(1, 151))
+    line.start(151, "ulimit -n")
+    assert line.result(151).out == b"200\n"
 
 
 # -- the hunt itself --------------------------------------------------------------------------------------------

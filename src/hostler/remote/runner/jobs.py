@@ -438,22 +438,19 @@ class Table:
         for attempt in list(self.running.values()):
             if now - attempt.began < YOUNG:
                 break  # so is everything behind it
-            self.measure(attempt)
+            if self.measure(attempt) and attempt.killing < 0:
+                self.kill((attempt.serial,), min(self.grace, 1.0), OUTPUT_LIMIT, now)
             self.voice.grown(attempt)
-            for stream in (0, 1):
-                if attempt.lengths[stream] > OUTPUT_MAX and attempt.killing < 0:
-                    self.kill((attempt.serial,), min(self.grace, 1.0), OUTPUT_LIMIT, now)
 
-    def measure(self, attempt: Attempt) -> None:
-        """See how much output there is of a running attempt."""
+    def measure(self, attempt: Attempt) -> bool:
+        """See how much output there is of a running attempt; whether it is more than is allowed."""
+        over = False
         for stream in (0, 1):
-            attempt.lengths[stream] = self.files.size(attempt.pair, stream)
+            size = self.files.size(attempt.pair, stream)
+            attempt.lengths[stream] = min(size, OUTPUT_MAX)
+            over = over or size > OUTPUT_MAX
         self.files.rest(attempt.pair)
-
-    @property
-    def busy(self) -> bool:
-        """Whether anything runs or waits."""
-        return bool(self.running or self.waiting)
+        return over
 
     @property
     def able(self) -> bool:

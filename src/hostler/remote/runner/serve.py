@@ -23,8 +23,9 @@ from hostler.remote.runner.wire import ACK, AGAIN, BYE, CREDIT, FOLLOW, FOLLOWS,
 from hostler.remote.runner.wire import HEAD, MAGIC, NEVER, NUMBER, PROTOCOL, RENEW, RENEWAL, REVOKE, STARTS
 from hostler.remote.runner.wire import R_BYE, R_HELLO, R_RENEWED, frame, read_numbers, unpack_starts
 
-#: Results are gathered for this many seconds when the last ones have just been sent: fewer, fuller packets.
-GAP = 0.05
+#: Results are gathered for this many seconds when the last ones have just been sent: fewer, fuller packets. With
+#: nothing left to start, the controller may be waiting for them, and they are gathered for less.
+GAP, LULL = 0.05, 0.01
 #: How often the output of running jobs is looked at, in seconds; with nobody listening, and more per running job.
 WATCH, UNWATCHED, WATCH_EACH = 0.1, 1.0, 0.0002
 #: Relays that may be about to hand over their line at a time.
@@ -211,12 +212,18 @@ class Runner:
             self.renewed = max(self.renewed, then)
             self.heard = {sent: at for sent, at in self.heard.items() if at > then}
 
+    def due(self) -> float:
+        """When what there is to say is to be said."""
+        if self.table.order:
+            return self.flushed + GAP
+        return self.flushed + LULL if self.table.running else 0.0
+
     def flush(self, now: float) -> None:
         """Put on the line what there is to say: answers and results first, then output as far as it is taken."""
         channel, voice = self.channel, self.table.voice
         if channel is None:
             return
-        if voice.talk and (now - self.flushed >= GAP or not self.table.busy):
+        if voice.talk and now >= self.due():
             channel.queue += b"".join(voice.talk)
             voice.talk = []
             self.flushed = now
@@ -263,7 +270,7 @@ class Runner:
         if self.table.running:
             wake = min(wake, self.watch())
         if self.channel is not None and self.table.voice.talk:
-            wake = min(wake, self.flushed + GAP)
+            wake = min(wake, self.due())
         return int(max(0.0, min(wake - now, 60.0)) * 1000) + 1
 
     def keep_time(self, now: float) -> None:

@@ -89,8 +89,10 @@ def bases(asked: str) -> "list[str]":
         return [asked]
     state = os.environ.get("XDG_STATE_HOME") or ""
     if not os.path.isabs(state):
-        state = os.path.join(home, ".local", "state")
-    places = [state] if os.path.isabs(state) else []
+        # A home that is not there is not made, and that of an account without one is the root.
+        settled = os.path.isabs(home) and os.path.isdir(home) and home.strip("/")
+        state = os.path.join(home, ".local", "state") if settled else ""
+    places = [state] if state else []
     return [*places, "/var/tmp/hostler-%d" % os.getuid()]
 
 
