@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -126,6 +127,7 @@ class Ground:
 @contextmanager
 def ground(*, with_host: bool = True) -> Iterator[Ground]:
     """A Ground for as long as the block lasts."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     path = Path(tempfile.mkdtemp(prefix="hostler-bench-", dir=real_disk()))
     place = Ground(path)
     try:

@@ -190,9 +190,12 @@ def command(argv: Sequence[str], ground: Ground, *, stdin: Path, stdout: Path, d
             cwd=ground.path,
             start_new_session=True,
         )
-        hung = not ended_within(process.pid, deadline)
-        if hung:
-            os.killpg(process.pid, signal.SIGKILL)
+        hung = True
+        try:
+            hung = not ended_within(process.pid, deadline)
+        finally:
+            if hung:
+                os.killpg(process.pid, signal.SIGKILL)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)

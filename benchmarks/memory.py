@@ -59,7 +59,6 @@ def main() -> int:
         programs=(("sshd", "-V"),),
     )  # fmt: skip
     adopt_orphans()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ground(with_host=False) as place, servers(place, sshd, most):
         climb(place, sheet, steps)
     sheet.notes.append(f"At most {FILES} open files for the controller. {quiet}")
