@@ -231,6 +231,18 @@ class Provider(Protocol):
         """The machines that there are, of one run or all."""
         ...
 
+    def ending(self, instances: Sequence[Instance]) -> str:
+        """The command by which a person ends machines that are nobody's."""
+        ...
+
+    async def adopt(self, *, run: str) -> tuple[Instance, ...]:
+        """Answer for a run's machines from now on: those whose process has died are taken for forgotten ones."""
+        ...
+
+    async def release(self, instances: Sequence[Instance]) -> tuple[Instance, ...]:
+        """Make machines nobody's but their owner's: of no run, and ended by hand or by their fuse alone."""
+        ...
+
 
 __all__ = [
     "Connection",

@@ -97,6 +97,23 @@ class ProviderContract:
         second = await launched(provider, 2, token="t")
         assert not {each.id for each in first} & {each.id for each in second}
 
+    async def test_adopted_machines_stay_the_runs_and_released_ones_are_nobodys(
+        self, provider: Provider, answers: Callable[[Instance], bool]
+    ) -> None:
+        one, two = await launched(provider, 2, run="r1")
+        [other] = await launched(provider, run="r2")
+        assert {each.id for each in await provider.adopt(run="r1")} == {one.id, two.id}
+        [free] = await provider.release([one])
+        assert (free.id, free.run, free.host) == (one.id, None, one.host)
+        assert {each.id: each.run for each in await provider.instances()} == {
+            one.id: None,
+            two.id: "r1",
+            other.id: "r2",
+        }
+        assert await provider.adopt(run="r3") == await provider.release([]) == ()
+        assert one.host.name in provider.ending([free])
+        assert answers(one) and answers(two)
+
     @pytest.mark.parametrize("count", [0, -1])
     async def test_fewer_than_one_machine_is_refused(self, provider: Provider, count: int) -> None:
         with pytest.raises(UsageError, match=str(count)):

@@ -80,8 +80,10 @@ def test_kept_ones_stay_and_how_to_end_them_is_said(hostler: Hostler) -> None:
     done = hostler("batch", *LAUNCH, "--keep", "--", "true", ":::", "a")
     assert done.code == 0, done.err
     assert len(hosts(hostler)) == 2
-    words = done.err.splitlines()[-1].partition("hostler reap")[2].split()
-    assert hostler("reap", *words).code == 0
+    assert hostler("reap").out == b""
+    words = done.err.splitlines()[-1].partition("hostler sandbox down")[2].split()
+    assert len(words) == 2
+    assert hostler("sandbox", "down", *words).code == 0
     assert hosts(hostler) == []
 
 
@@ -92,8 +94,11 @@ def test_a_killed_controllers_hosts_are_taken_up_by_the_next_and_end_with_the_ru
     effects.wait(2, "begun")
     running.kill()
     assert len(hosts(hostler)) == 2
+    again = hostler.start("batch", "--resume", "last")
+    wait_until(lambda: " jobs, 2 hosts" in again.err, what="the resume to begin")
+    assert hostler("reap").out == b"" and len(hosts(hostler)) == 2
     effects.go()
-    resumed = hostler("batch", "--resume", "last")
+    resumed = again.wait()
     assert resumed.code == 0, resumed.err
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "abcd"}
     assert hosts(hostler) == []

@@ -228,11 +228,12 @@ def test_a_reader_that_goes_away_stops_the_printing_and_not_the_run(
     ]
 
 
-def test_quiet_leaves_only_the_data_and_errors(hostler: Hostler) -> None:
+def test_quiet_leaves_only_the_data_errors_and_a_line_on_what_is_not_well(hostler: Hostler) -> None:
     done = hostler("batch", *ALL, "-q", "--", "echo", ":::", "a")
     assert (done.code, done.out, done.err) == (0, b"a\n", "")
     failed = hostler("batch", *ALL, "-q", "--", "sh", "-c", "echo oh >&2; exit 1", ":::", "a")
-    assert (failed.code, failed.out, failed.err) == (1, b"", "oh\n")
+    line = "hostler: batch 2: 1 job: 1 failed; next: hostler batch --retry 2\n"
+    assert (failed.code, failed.out, failed.err) == (1, b"", "oh\n" + line)
 
 
 def test_colours_are_for_terminals_unless_asked_for(hostler: Hostler) -> None:

@@ -64,6 +64,23 @@ def of_a_run(lab: Lab, *, run: str = "run1", lifetime: float | None = None) -> R
     return start(lab.registry, 1, launch=launch, seconds=60.0)[0]
 
 
+def orphaned(lab: Lab) -> str:
+    """The name of a host that belongs to a run whose controller has died."""
+    code = (
+        "import asyncio; from hostler.providers.sandbox import Sandbox;"
+        "print(asyncio.run(Sandbox().launch(1, run='r', token='t', deadline=60, lifetime=None))[0].host.name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=lab_environment(lab),
+        check=True,
+        timeout=100,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    return done.stdout.strip()
+
+
 def test_up_prints_one_endpoint_a_line_and_the_hosts_outlive_it(alone: Lab) -> None:
     done = hostler(alone, "sandbox", "up", "2", "--hosts-file", str(alone.path / "hosts.txt"))
     assert done.returncode == 0, done.stderr
@@ -120,19 +137,16 @@ def test_down_leaves_a_run_that_is_at_work_its_hosts_unless_they_are_named(alone
 
 
 def test_down_takes_the_hosts_of_a_run_whose_controller_has_died(alone: Lab) -> None:
-    code = (
-        "import asyncio; from hostler.providers.sandbox import Sandbox;"
-        "asyncio.run(Sandbox().launch(1, run='r', token='t', deadline=60, lifetime=None))"
-    )
-    subprocess.run([sys.executable, "-c", code], env=lab_environment(alone), check=True, timeout=100)
+    orphaned(alone)
     assert [entry.up for entry in alone.registry.entries()] == [True]
     assert hostler(alone, "sandbox", "down").returncode == 0
     assert alone.registry.entries() == []
 
 
-def test_reap_ends_what_is_broken_expired_or_of_a_run_that_is_named(alone: Lab) -> None:
+def test_reap_ends_what_is_broken_expired_orphaned_or_of_a_run_that_is_named(alone: Lab) -> None:
     [kept, broken] = alone.hosts(2)
     owned = of_a_run(alone)
+    orphan = orphaned(alone)
     late = of_a_run(alone, run="run2", lifetime=5.0)
     [dead, expired] = [
         next(entry.record for entry in alone.registry.entries() if entry.name == name)
@@ -145,7 +159,7 @@ def test_reap_ends_what_is_broken_expired_or_of_a_run_that_is_named(alone: Lab) 
     done = hostler(alone, "reap", "--run", "run1", "--json")
     assert done.returncode == 0, done.stderr
     told = {each["name"]: each["why"] for each in json.loads(done.stdout)}
-    assert told == {broken.name: "dead", owned.name: "run", late.name: "expired"}
+    assert told == {broken.name: "dead", owned.name: "run", late.name: "expired", orphan: "orphan"}
     assert hosts(alone.path) == (kept,)
     assert "nothing to reap" in hostler(alone, "reap").stderr
 

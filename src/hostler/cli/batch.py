@@ -58,7 +58,9 @@ Examples:
 @click.option("--resume", metavar="RUN", help="Go on with a run: number, uid or 'last'.")
 @click.option("--retry", metavar="RUN", help="Put a run's failed jobs back and go on with it.")
 @click.option("--strict-host-keys", is_flag=True, help="Refuse hosts whose key is not known yet.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no report; errors only.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="No progress and no report: errors, and a line if not all went well."
+)
 @click.option(
     "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours (auto)."
 )

@@ -29,6 +29,7 @@ from hostler.stores.reads.runs import has_owner, resolve, run
 from hostler.views.colours import wanted
 from hostler.views.report import Findings, Slow
 from hostler.views.report import report as drawn
+from hostler.views.tables import counted
 from hostler.views.text import last_line, one_line
 from hostler.views.words import ending_words
 
@@ -227,6 +228,17 @@ def report_text(reader: Reader, number: int, *, signal: int | None, colour: bool
     result = summary(seen, now=SystemClock().now(), signal=signal)
     code = seen.row.exit_code if seen.row.exit_code is not None else exit_code(seen.counts, signal=signal)
     return drawn(result, findings(seen, width=width), width=width, colour=colour), code
+
+
+def brief(reader: Reader, number: int, *, signal: int | None) -> str:
+    """A run that is not well in one line, with the command that leads on; empty when all is well."""
+    from hostler.clock import SystemClock
+
+    result = summary(look(reader, str(number)), now=SystemClock().now(), signal=signal)
+    if result.total == result.counts.get(JobState.OK, 0):
+        return ""
+    then = result.next_command or f"hostler status {number}"
+    return f"batch {number}: {counted(result.total, 'job')}: {result.words}; next: {then}"
 
 
 def colour_of(fd: int, choice: str) -> bool:

@@ -39,15 +39,22 @@ class Machines:
                 await launching
             raise
 
+    async def adopt(self) -> None:
+        """Answer for what earlier controllers of the run have launched. Raises ProviderError."""
+        await self._provider.adopt(run=self._run)
+
     async def end(self) -> None:
         """End all that there is of the run, unless it is to be kept; trouble with it is said."""
         there = await self._there()
         if not there:
             return
-        if self._keep:
-            self._say(f"{counted(len(there), 'host')} kept: {self._how(there)}")
-            return
         try:
+            if self._keep:
+                await self._provider.release(there)
+                self._say(
+                    f"{counted(len(there), 'host')} kept: {_this_ends(there)}: {self._provider.ending(there)}"
+                )
+                return
             await asyncio.shield(self._provider.destroy(there, deadline=DESTROY))
         except ProviderError as error:
             self._say(f"{error}; {self._how(there)}")
@@ -61,4 +68,8 @@ class Machines:
         return await self._provider.instances(run=self._run)
 
     def _how(self, there: Sequence[Instance]) -> str:
-        return f"this ends {'them' if len(there) > 1 else 'it'}: hostler reap --run {self._run}"
+        return f"{_this_ends(there)}: hostler reap --run {self._run}"
+
+
+def _this_ends(there: Sequence[Instance]) -> str:
+    return f"this ends {'them' if len(there) > 1 else 'it'}"

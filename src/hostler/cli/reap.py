@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from hostler.providers.sandbox_files import Entry
+
 SECONDS = 60.0
+WORDS = {
+    "run": "its run was named",
+    "expired": "its time was up",
+    "orphan": "the hostler that launched it for a run has died",
+    "dead": "it was broken: its keeper had died",
+}
 
 
 @click.command(name="reap", epilog="\b\nExamples:\n  hostler reap\n  hostler reap --json")
@@ -17,23 +27,27 @@ SECONDS = 60.0
 def command(runs: tuple[str, ...], as_json: bool) -> None:
     """End forgotten machines.
 
-    Those are sandbox hosts whose time is up, broken ones whose keeper has died, and all of the runs that are named.
+    Those are sandbox hosts that were launched for a run whose hostler has died (a resume takes them over, as long as
+    they are there), hosts whose time is up, broken ones whose keeper has died, and all of the runs that are named.
     """
     from hostler.clock import SystemClock
     from hostler.providers.sandbox_end import end, forgotten
     from hostler.providers.sandbox_files import Registry
 
-    now = SystemClock().now()
-    ended = end(
-        Registry(), lambda entry: forgotten(entry, now=now, runs=frozenset(runs)) is not None, seconds=SECONDS
-    )
+    now, why = SystemClock().now(), {}
+
+    def wanted(entry: Entry) -> bool:
+        why[entry.id] = forgotten(entry, now=now, runs=frozenset(runs))
+        return why[entry.id] is not None
+
+    ended = end(Registry(), wanted, seconds=SECONDS)
     told = [
         {
             "name": entry.name,
             "id": entry.id,
             "provider": "sandbox",
             "run": entry.record.run if entry.record else None,
-            "why": forgotten(entry, now=now, runs=frozenset(runs)),
+            "why": why[entry.id],
         }
         for entry in ended
     ]
@@ -41,6 +55,6 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(told, indent=2))
         return
     for each in told:
-        click.echo(f"{each['name']}  {each['why']}")
+        click.echo(f"{each['name']}  {WORDS[str(each['why'])]}")
     if not told:
         click.echo("hostler: nothing to reap", err=True)

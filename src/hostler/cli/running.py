@@ -139,7 +139,7 @@ async def _followed(store: SqliteStore, number: int, wanted: Wanted) -> int | No
     except asyncio.CancelledError:
         _say(f"no longer following batch {number}; it goes on")
         raise
-    if ended is not None and not wanted.quiet:
+    if ended is not None:
         _report(store, number, wanted=wanted, signal_number=None)
     return ended
 
@@ -150,6 +150,7 @@ async def _go_on(
     """Take a claimed run up, with more hosts if any were given."""
     machines = _machines(claim.uid, wanted)
     try:
+        await machines.adopt()
         launched = await _launched(machines, wanted, token=f"{claim.uid}-{claim.epoch}")
         if hosts or launched:
             await store.add_workers(claim, [*hosts, *launched])
@@ -187,8 +188,7 @@ async def _work(
         signals.asks(stop)
         code = await run.go()
         signals.asks(None)
-        if not wanted.quiet:
-            _report(store, claim.run, wanted=wanted, signal_number=run.signal, console=console)
+        _report(store, claim.run, wanted=wanted, signal_number=run.signal, console=console)
         console.flush(now=True)
         await machines.end()
         await console.drained()
@@ -237,13 +237,16 @@ def _report(
     signal_number: int | None,
     console: Console | None = None,
 ) -> int:
-    """Print the final report; the run's exit code."""
-    from hostler.cli.looking import report_text
+    """Print the final report, or where nobody wants one a line if all is not well; the run's exit code."""
+    from hostler.cli.looking import brief, report_text
 
     text, code = report_text(store.reader, number, signal=signal_number, colour=wanted.colour)
-    if console is not None:
+    if wanted.quiet:
+        line = brief(store.reader, number, signal=signal_number)
+        text = f"hostler: {line}\n" if line else ""
+    if console is not None and text:
         console.report(text)
-    elif not wanted.quiet:
+    elif text:
         with suppress(OSError, ValueError, AttributeError):
             sys.stderr.write(text)
     return code

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hostler.clock import Clock, SystemClock
 from hostler.errors import ProviderError, UsageError
@@ -52,6 +53,20 @@ class Memory:
     async def instances(self, *, run: str | None = None) -> tuple[Instance, ...]:
         """The machines that there are, of one run or all, oldest first."""
         return tuple(each for each in self._living() if run is None or each.run == run)
+
+    def ending(self, instances: Sequence[Instance]) -> str:
+        """The command that ends machines, if they were more than values."""
+        return " ".join(["hostler destroy", *(instance.host.name for instance in instances)])
+
+    async def adopt(self, *, run: str) -> tuple[Instance, ...]:
+        """Answer for a run's machines from now on."""
+        return await self.instances(run=run)
+
+    async def release(self, instances: Sequence[Instance]) -> tuple[Instance, ...]:
+        """Make machines nobody's: of no run."""
+        there = [replace(self._all[each.id], run=None) for each in instances if each.id in self._all]
+        self._all |= {each.id: each for each in there}
+        return tuple(there)
 
     def has(self, instance: Instance) -> bool:
         """Whether the machine is there."""

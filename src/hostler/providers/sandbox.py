@@ -6,9 +6,9 @@ process begun through it. This module is looked at by every inventory: it must n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hostler.errors import UsageError
 from hostler.model.hosts import Host
@@ -17,6 +17,10 @@ from hostler.providers.sandbox_files import Registry
 
 if TYPE_CHECKING:
     from hostler.clock import Clock
+    from hostler.providers.sandbox_files import Record
+
+#: Seconds to wait for another process that begins or ends hosts.
+LOCKED = 60.0
 
 
 def hosts(path: Path | None = None) -> tuple[Host, ...]:
@@ -97,3 +101,28 @@ class Sandbox:
         """The hosts that are up, of one run or all."""
         records = (entry.record for entry in self._registry.entries() if entry.record and entry.up)
         return tuple(record.instance for record in records if run is None or record.run == run)
+
+    def ending(self, instances: Sequence[Instance]) -> str:
+        """The command that ends these hosts."""
+        return " ".join(["hostler sandbox down", *(instance.host.name for instance in instances)])
+
+    async def adopt(self, *, run: str) -> tuple[Instance, ...]:
+        """Make this process the one that answers for a run's hosts. Raises ProviderError when they are locked."""
+        import os
+
+        from hostler.providers.sandbox_procs import pin
+
+        return await self._rewritten(lambda record: record.run == run, controller=pin(os.getpid()))
+
+    async def release(self, instances: Sequence[Instance]) -> tuple[Instance, ...]:
+        """Make hosts as if begun by hand: of no run, in every inventory. Raises ProviderError when they are locked."""
+        ids = {instance.id for instance in instances}
+        return await self._rewritten(lambda record: record.id in ids, run=None, controller=None)
+
+    async def _rewritten(self, which: Callable[[Record], bool], **changes: Any) -> tuple[Instance, ...]:
+        import asyncio
+
+        from hostler.providers.sandbox_files import rewrite
+
+        records = await asyncio.to_thread(rewrite, self._registry, which, seconds=LOCKED, **changes)
+        return tuple(record.instance for record in records)

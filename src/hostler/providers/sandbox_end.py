@@ -80,9 +80,10 @@ def in_use(entry: Entry) -> bool:
 
 
 def forgotten(entry: Entry, *, now: float, runs: frozenset[str] = frozenset()) -> str | None:
-    """Why nobody will come back for the host, None if somebody may: "run" (one of `runs`), "expired", "dead".
+    """Why the host counts as forgotten, None if it doesn't.
 
-    `now` is seconds since the epoch.
+    "run": it is of one of `runs`. "expired": its time is up. "orphan": the process that answered for its run has died,
+    and no other has taken the run up. "dead": its keeper has died. `now` is seconds since the epoch.
     """
     record = entry.record
     if record is None:
@@ -91,4 +92,6 @@ def forgotten(entry: Entry, *, now: float, runs: frozenset[str] = frozenset()) -
         return "run"
     if record.expires is not None and record.expires <= now:
         return "expired"
-    return None if record.up else "dead"
+    if not record.up:
+        return "dead"
+    return "orphan" if record.run is not None and living(record.controller) is None else None

@@ -14,9 +14,10 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hostler.errors import ProviderError, UsageError
 from hostler.model.hosts import Host
@@ -220,6 +221,23 @@ def write(folder: Path, record: Record) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def rewrite(
+    registry: Registry, which: Callable[[Record], bool], *, seconds: float, **changes: Any
+) -> list[Record]:
+    """Change the records of hosts that are up; the new ones. Raises ProviderError when the lock is not to be had."""
+    if not registry.there():
+        return []
+    with registry.lock(seconds=seconds):
+        changed = [
+            (entry.folder, dataclasses.replace(entry.record, **changes))
+            for entry in registry.entries()
+            if entry.up and entry.record and which(entry.record)
+        ]
+        for folder, record in changed:
+            write(folder, record)
+    return [record for _, record in changed]
 
 
 def private(path: Path, text: str) -> None:
