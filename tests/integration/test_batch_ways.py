@@ -236,6 +236,13 @@ def test_quiet_leaves_only_the_data_errors_and_a_line_on_what_is_not_well(hostle
     assert (failed.code, failed.out, failed.err) == (1, b"", "oh\n" + line)
 
 
+def test_a_command_that_is_no_utf_8_is_carried_and_shown(hostler: Hostler) -> None:
+    done = hostler("batch", *ALL, "--", "printf", "%s\n", b"caf\xe9", ":::", "a")
+    assert (done.code, done.out) == (0, b"caf\xe9\na\n")
+    assert "caf\\xe9" in hostler.json("runs")[0]["command"]
+    assert "caf\\xe9" in hostler("status", "last").out.decode()
+
+
 def test_colours_are_for_terminals_unless_asked_for(hostler: Hostler) -> None:
     words = (*ALL, "--", "false", ":::", "a")
     assert "\x1b[" not in hostler("batch", *words).err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from tests.integration.runner_rig import Rig, bare_environment, eventually, rigg
 
 ROOT = os.getuid() == 0
 ELSEWHERE = Path(f"/var/tmp/hostler-{os.getuid()}")
+NOBODY = 65534
 UID, TOKEN = "a" * 32, "b" * 16
 
 
@@ -89,13 +91,29 @@ def test_without_a_home_it_lies_in_var_tmp(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(
-    ROOT, reason="root may write to every folder: the plain user's run of this suite tries it"
-)
-def test_a_home_that_can_not_be_written_to_is_passed_over(home: Path, elsewhere: Path) -> None:
+def test_a_home_that_can_not_be_written_to_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = NOBODY if ROOT else os.getuid()  # root may write to every folder
+    home = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    os.chown(home, account, -1)
     home.chmod(0o500)
-    assert spool.folder("", UID, TOKEN).startswith(str(elsewhere))
-    shutil.rmtree(elsewhere / "hostler" / UID)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    ends = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setresuid(account, account, account)
+            os.write(ends[1], spool.folder("", UID, TOKEN).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    path = Path(os.read(ends[0], 4096).decode())
+    for end in ends:
+        os.close(end)
+    home.rmdir()
+    assert path == Path(f"/var/tmp/hostler-{account}/hostler") / UID / TOKEN
+    assert path.owner() == pwd.getpwuid(account).pw_name
+    shutil.rmtree(path.parent)
 
 
 def test_a_spool_is_found_where_it_was_begun_whatever_has_become_of_other_places(

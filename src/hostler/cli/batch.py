@@ -107,7 +107,7 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
         from hostler.cli.running import new_run
 
         spec = BatchSpec(template=template.to_json(), **changes)
-        words = " ".join(split.command) if split.command else "(each line is a command)"
+        words = printable(" ".join(split.command)) if split.command else "(each line is a command)"
         return asyncio.run(new_run(spec=spec, command=words, hosts=hosts, source=source, wanted=how))
 
 
@@ -207,6 +207,15 @@ def wanted(options: dict[str, Any], changes: dict[str, Any], *, retry: bool = Fa
         connect_timeout=duration(options["connect_timeout"], "--connect-timeout"),
         forks=whole(options["forks"], "--forks", least=1, most=10_000),
     )
+
+
+def printable(words: str) -> str:
+    """Words from the command line that may hold bytes which are no UTF-8, as text that can be stored.
+
+    >>> printable("caf\\udce9")
+    'caf\\\\xe9'
+    """
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def duration(text: str, flag: str) -> float:

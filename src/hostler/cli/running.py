@@ -166,6 +166,7 @@ async def _work(
 ) -> int:
     """Work on a claimed run until it is over, or until a second signal."""
     console = Console.of_process()
+    console.log_command = f"hostler log {claim.run}"
     signals.hold()
     run = await open_batch(store, claim, wanted=wanted, console=console)
     if not wanted.quiet:
