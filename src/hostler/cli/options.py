@@ -12,6 +12,17 @@ from hostler.errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def group(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order in which the help is to show them."""
+
+    def decorated(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
 def colour_option(command: F) -> F:
     """--color, as `color`: auto, always or never."""
     return click.option(
@@ -29,3 +40,20 @@ def whole(text: str, flag: str, *, least: int = 1, most: int) -> int:
     if not least <= number <= most:
         raise UsageError(f"{flag} {text}: must be a whole number from {least} to {most}")
     return number
+
+
+def duration(text: str, flag: str) -> float:
+    """A length of time from a flag, in seconds, more than none. Raises UsageError.
+
+    >>> duration("2m", "--timeout")
+    120.0
+    """
+    from hostler.model.durations import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except UsageError as error:
+        raise UsageError(f"{flag}: {error}") from None
+    if not seconds:
+        raise UsageError(f"{flag} {text}: must be more than nothing")
+    return seconds

@@ -1,0 +1,52 @@
+"""How many jobs at once, for how long, and how often: the options that shape a run, and survive its resuming."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hostler.cli.options import duration, group, whole
+from hostler.errors import UsageError
+
+#: The lease of --on-disconnect kill, in seconds: three keepalives, since an end of the line may never arrive.
+KILL = 45.0
+
+#: -j, --timeout, --retries and --on-disconnect.
+pacing_options = group(
+    click.option(
+        "-j", "--slots", metavar="N", help="Jobs at once on each host (else as many as it has cores)."
+    ),
+    click.option("--timeout", metavar="DUR", help="End an attempt after this long (30s 5m 2h 1d)."),
+    click.option("--retries", metavar="N", help="Try a job that fails or times out this many times more."),
+    click.option(
+        "--on-disconnect", metavar="WHAT", help="When a host's line is lost: lease=DUR (lease=2m) or kill."
+    ),
+)
+
+
+def pacing(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of BatchSpec that were given on this command line. Raises UsageError."""
+    changes: dict[str, Any] = {}
+    if options["slots"] is not None:
+        changes["slots"] = whole(options["slots"], "--slots", least=1, most=10_000)
+    if options["timeout"] is not None:
+        changes["timeout"] = duration(options["timeout"], "--timeout")
+    if options["retries"] is not None:
+        changes["retries"] = whole(options["retries"], "--retries", least=0, most=1000)
+    if options["on_disconnect"] is not None:
+        changes["lease"] = lease(options["on_disconnect"])
+    return changes
+
+
+def lease(text: str) -> float:
+    """Seconds that a host works on with nobody listening, from --on-disconnect. Raises UsageError.
+
+    >>> lease("lease=5m"), lease("kill")
+    (300.0, 45.0)
+    """
+    if text == "kill":
+        return KILL
+    if not text.startswith("lease="):
+        raise UsageError(f"--on-disconnect {text}: write lease=DUR (lease=2m is the habit) or kill")
+    return max(1.0, duration(text.removeprefix("lease="), "--on-disconnect lease="))
