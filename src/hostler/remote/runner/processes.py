@@ -16,9 +16,12 @@ DEAF = ("SIGHUP", "SIGINT", "SIGPIPE", "SIGXFSZ", "SIGIO", "SIGUSR1", "SIGUSR2",
 
 
 def deafen() -> None:
-    """Let no signal but TERM and KILL end the runner, and block none."""
+    """Let no signal but TERM and KILL end the runner, and block none; jobs ignore none that our starter ignored."""
     for name in DEAF:
         signal.signal(getattr(signal, name), lambda *_: None)
+    for number in range(1, signal.NSIG):  # what is caught is forgotten at an exec, what is ignored is not
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
