@@ -57,6 +57,9 @@ class World:
         if isinstance(effect, f.AwaitLease):
             self.later.append(f.LeaseOver(effect.worker, effect.since))
             return
+        if isinstance(effect, f.Wake):
+            self.later.append(f.Woke(effect.moment))
+            return
         if isinstance(effect, (f.NeedJobs, f.Finish)):
             return
         machine = self.machines[effect.worker]

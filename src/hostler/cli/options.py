@@ -42,8 +42,8 @@ def whole(text: str, flag: str, *, least: int = 1, most: int) -> int:
     return number
 
 
-def duration(text: str, flag: str) -> float:
-    """A length of time from a flag, in seconds, more than none. Raises UsageError.
+def duration(text: str, flag: str, *, least: float | None = None) -> float:
+    """A length of time from a flag, in seconds, more than none unless `least` is 0. Raises UsageError.
 
     >>> duration("2m", "--timeout")
     120.0
@@ -54,6 +54,6 @@ def duration(text: str, flag: str) -> float:
         seconds = parse_duration(text)
     except UsageError as error:
         raise UsageError(f"{flag}: {error}") from None
-    if not seconds:
+    if not seconds and least is None:
         raise UsageError(f"{flag} {text}: must be more than nothing")
     return seconds

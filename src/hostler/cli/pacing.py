@@ -7,18 +7,24 @@ from typing import Any
 import click
 
 from hostler.cli.options import duration, group, whole
+from hostler.clock import SystemClock
 from hostler.errors import UsageError
 
 #: The lease of --on-disconnect kill, in seconds: three keepalives, since an end of the line may never arrive.
 KILL = 45.0
 
-#: -j, --timeout, --retries and --on-disconnect.
+#: -j, --delay, --timeout, --retries, --halt, --deadline and --on-disconnect.
 pacing_options = group(
     click.option(
         "-j", "--slots", metavar="N", help="Jobs at once on each host (else as many as it has cores)."
     ),
+    click.option("--delay", metavar="DUR", help="Begin no job before this long after the one before it."),
     click.option("--timeout", metavar="DUR", help="End an attempt after this long (30s 5m 2h 1d)."),
     click.option("--retries", metavar="N", help="Try a job that fails or times out this many times more."),
+    click.option(
+        "--halt", metavar="WHEN", help="End the run early: now|soon,fail|success|done=N or N%: soon,fail=3."
+    ),
+    click.option("--deadline", metavar="DUR", help="End the run after this long, whatever is done by then."),
     click.option(
         "--on-disconnect", metavar="WHAT", help="When a host's line is lost: lease=DUR (lease=2m) or kill."
     ),
@@ -34,9 +40,29 @@ def pacing(options: dict[str, Any]) -> dict[str, Any]:
         changes["timeout"] = duration(options["timeout"], "--timeout")
     if options["retries"] is not None:
         changes["retries"] = whole(options["retries"], "--retries", least=0, most=1000)
+    if options["delay"] is not None:
+        changes["delay"] = duration(options["delay"], "--delay", least=0.0)
+    if options["halt"] is not None:
+        changes["halt"] = halt(options["halt"])
+    if options["deadline"] is not None:
+        changes["until"] = SystemClock().now() + duration(options["deadline"], "--deadline")
     if options["on_disconnect"] is not None:
         changes["lease"] = lease(options["on_disconnect"])
     return changes
+
+
+def halt(text: str) -> str:
+    """The rule of --halt, as a spec keeps it. Raises UsageError.
+
+    >>> halt("now,fail=1.50%"), halt("never")
+    ('now,fail=1.5%', 'never')
+    """
+    from hostler.model.halting import HaltRule
+
+    try:
+        return str(HaltRule.parse(text) or "never")
+    except UsageError as error:
+        raise UsageError(f"--halt {error}") from None
 
 
 def lease(text: str) -> float:

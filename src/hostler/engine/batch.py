@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from hostler.engine.facts import Ack, Effect
+from hostler.engine.facts import Ack, Effect, Wake
 from hostler.engine.hands import Hand, Try
 from hostler.model.events import (
     AttemptDispatched,
@@ -22,6 +22,7 @@ from hostler.model.events import (
     RunStarted,
     StopRequested,
 )
+from hostler.model.halting import HaltRule
 from hostler.model.jobs import JobState, Queued
 from hostler.model.runs import BatchRows, BatchSpec
 
@@ -34,7 +35,12 @@ class Batch:
         self.counts: Counter[JobState] = Counter()
         self.hands: dict[int, Hand] = {}
         self.stopping = False
-        # From here on nothing is durable.
+        # From here on nothing is durable. `draining` qualifies `stopping`: what runs is let end by itself.
+        self.draining = self.halted = False
+        self.halt = HaltRule.parse(spec.halt)
+        self.counted_before = 0
+        self.awaited: set[float] = set()
+        self.next_start = 0.0
         self.window: deque[Queued] = deque()
         self.cursor = (0, 0)
         self.loading = False
@@ -61,6 +67,9 @@ class Batch:
             queued = Queued(row.job, row.args, row.tries, row.n)
             hand = batch.hands[row.worker]
             hand.open[row.serial] = Try(queued, row.n, row.worker, row.serial, row.started)
+        if batch.halt is not None and batch.halt.met(batch.counts):
+            # It was halted, and somebody goes on with it all the same: the rule begins anew.
+            batch.counted_before = batch.halt.count(batch.counts)
         return batch
 
     def durable(self) -> tuple[object, ...]:
@@ -82,6 +91,17 @@ class Batch:
     def running(self) -> int:
         """How many jobs are at work, as far as is known: no host works on more than it has slots."""
         return sum(min(len(hand.open), hand.slots) for hand in self.hands.values())
+
+    @property
+    def ending(self) -> bool:
+        """Whether running jobs are being ended, rather than let end."""
+        return self.stopping and not self.draining
+
+    def wake(self, moment: float) -> None:
+        """Have a turn taken at this moment."""
+        if moment not in self.awaited:
+            self.awaited.add(moment)
+            self.effects.append(Wake(moment, max(0.0, moment - self.at)))
 
     def begin(self, at: float) -> None:
         """Begin a turn, at this moment."""
@@ -122,9 +142,10 @@ class Batch:
         elif type(event) is HostConnected:
             self.hands[event.worker].spool = event.spool
         elif type(event) is StopRequested:
-            self.stopping = True
+            self.stopping, self.draining = True, event.drain
+            self.halted = self.halted or event.halted
         elif type(event) is RunStarted:
-            self.stopping = False
+            self.stopping = self.draining = self.halted = False
         elif type(event) is JobsAccepted:
             counts[JobState.QUEUED] += event.last - event.first + 1
         elif type(event) is JobsRequeued:

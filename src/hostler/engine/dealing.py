@@ -23,6 +23,9 @@ def deal(batch: Batch) -> None:
     up = [hand for hand in batch.hands.values() if hand.line is Line.UP and not hand.resting]
     if not up or not batch.window:
         return
+    if batch.spec.delay:
+        one_at_a_time(batch, up)
+        return
     share, queued = OPEN_LIMIT // len(up), batch.counts[JobState.QUEUED]
     awaited = expected(batch, up)
     each = -(-(queued + sum(len(hand.open) for hand in up)) // (len(up) + awaited))
@@ -41,6 +44,23 @@ def deal(batch: Batch) -> None:
             if want > 0:
                 sends.setdefault(hand.id, []).extend(give(batch, hand, want, alone=len(up) == 1))
     batch.effects += [Send(worker, tuple(some)) for worker, some in sends.items() if some]
+
+
+def one_at_a_time(batch: Batch, up: list[Hand]) -> None:
+    """Begin one job where a slot is free, and no other before the delay has passed: nothing is sent ahead of need."""
+    free = [hand for hand in up if len(hand.open) < hand.slots]
+    if not free:
+        return
+    if batch.at < batch.next_start:
+        batch.wake(batch.next_start)
+        return
+    free.sort(key=lambda hand: len(hand.open) / hand.slots)
+    for hand in free:
+        if some := give(batch, hand, 1, alone=len(up) == 1):
+            batch.effects.append(Send(hand.id, tuple(some)))
+            break
+    batch.next_start = batch.at + batch.spec.delay
+    batch.wake(batch.next_start)
 
 
 def expected(batch: Batch, up: list[Hand]) -> int:

@@ -62,9 +62,17 @@ class JobsLoaded:
 
 @dataclass(frozen=True, slots=True)
 class StopWanted:
-    """Somebody wants the run to end now."""
+    """Somebody wants the run to end; with `drain`, once the jobs that run have ended by themselves."""
 
     why: str
+    drain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The moment has come that a Wake asked for."""
+
+    moment: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ class WorkerReleased:
     worker: int
 
 
-Fact = HostUp | HostDown | Heard | Rested | LeaseOver | JobsLoaded | StopWanted | WorkerReleased
+Fact = HostUp | HostDown | Heard | Rested | LeaseOver | JobsLoaded | StopWanted | Woke | WorkerReleased
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,14 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
+class Wake:
+    """Tell us of this moment, which is so many seconds from now."""
+
+    moment: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class AwaitLease:
     """Tell us in so many seconds that the worker's lease is over, unless it has come back."""
 
@@ -166,5 +182,5 @@ class Finish:
 
 
 Effect = (
-    Connect | Send | TakeBack | End | Ack | Follow | Rest | AwaitLease | NeedJobs | Release | Finish
+    Connect | Send | TakeBack | End | Ack | Follow | Rest | Wake | AwaitLease | NeedJobs | Release | Finish
 )  # fmt: skip

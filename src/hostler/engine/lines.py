@@ -53,11 +53,11 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
     steady = hand.line is Line.UP and batch.at - hand.came > 5.0
     hand.failures = 0 if steady else hand.failures + 1
     hand.line, hand.why = Line.DOWN, fact.why
-    if hand.open and not hand.went and not batch.stopping:
+    if hand.open and not hand.went and not batch.ending:
         hand.went = batch.at
         seconds = max(0.0, batch.spec.lease + MARGIN - (batch.at - (hand.renewed or batch.at)))
         batch.effects.append(AwaitLease(hand.id, seconds, hand.went))
-    if fact.fatal or (batch.stopping and hand.failures):
+    if fact.fatal or (batch.ending and hand.failures):
         hand.line = Line.LOST
         batch.happen(HostLost(at=batch.at, worker=hand.id, why=fact.why))
     elif hand.failures >= STRIKES:
@@ -83,7 +83,9 @@ def refused(batch: Batch, hand: Hand, why: str) -> None:
 
 
 def end_all(batch: Batch, hand: Hand) -> None:
-    """Have a worker give back what it has not started, and end the rest."""
+    """Have a worker give back what it has not started, and end the rest, unless that is let end by itself."""
     if hand.line is Line.UP and hand.open:
         serials = tuple(sorted(hand.open))
-        batch.effects += [TakeBack(hand.id, serials), End(hand.id, serials)]
+        batch.effects.append(TakeBack(hand.id, serials))
+        if not batch.draining:
+            batch.effects.append(End(hand.id, serials))

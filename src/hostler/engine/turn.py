@@ -26,6 +26,7 @@ from hostler.engine.facts import (
     Release,
     Rested,
     StopWanted,
+    Woke,
     WorkerReleased,
 )
 from hostler.engine.hands import DELAYS, Line
@@ -68,10 +69,9 @@ def judge(batch: Batch, fact: Fact) -> None:
             for held in list(hand.open.values()):
                 attempts.lost(batch, hand, held, "its host was silent for longer than the lease")
     elif isinstance(fact, StopWanted):
-        if not batch.stopping:
-            batch.happen(StopRequested(at=batch.at, why=fact.why))
-            for hand in batch.hands.values():
-                lines.end_all(batch, hand)
+        stop(batch, fact.why, drain=fact.drain)
+    elif isinstance(fact, Woke):
+        batch.awaited.discard(fact.moment)
     elif isinstance(fact, WorkerReleased):
         batch.hands[fact.worker].line = Line.RELEASED
         batch.happen(HostReleased(at=batch.at, worker=fact.worker))
@@ -91,6 +91,7 @@ def loaded(batch: Batch, fact: JobsLoaded) -> None:
 
 def decide(batch: Batch) -> None:
     """Look at the whole, and set in motion what it calls for."""
+    halt(batch)
     for hand in batch.hands.values():
         if hand.line is Line.DOWN and (hand.open or not nothing_left(batch)):
             hand.line = Line.CONNECTING
@@ -105,6 +106,29 @@ def decide(batch: Batch) -> None:
         dealing.level(batch)
 
 
+def halt(batch: Batch) -> None:
+    """End the run early if its own rules say so; when they are about time, be there in time."""
+    rule, until = batch.halt, batch.spec.until
+    if rule is not None and rule.met(batch.counts, since=batch.counted_before):
+        stop(batch, rule.words(batch.counts), drain=not rule.now, halted=True)
+    if until is None or batch.ending:
+        return
+    if batch.at >= until:
+        stop(batch, "its --deadline has come", halted=True)
+    else:
+        batch.wake(until)
+
+
+def stop(batch: Batch, why: str, *, drain: bool = False, halted: bool = False) -> None:
+    """Begin nothing more, and end what runs unless it is to drain; a stop that drains may still become a plain one."""
+    left = batch.counts[JobState.QUEUED] + batch.counts[JobState.OPEN]
+    if not left or batch.ending or (batch.stopping and drain):
+        return
+    batch.happen(StopRequested(at=batch.at, why=why, drain=drain, halted=halted))
+    for hand in batch.hands.values():
+        lines.end_all(batch, hand)
+
+
 def nothing_left(batch: Batch) -> bool:
     """Whether no job waits or is open, or none is to be begun any more."""
     return batch.stopping or not (batch.counts[JobState.QUEUED] or batch.counts[JobState.OPEN])
@@ -113,6 +137,8 @@ def nothing_left(batch: Batch) -> bool:
 def over(batch: Batch) -> bool:
     """Whether nothing more will happen by waiting."""
     hands = batch.hands.values()
+    if batch.draining:
+        return not batch.counts[JobState.OPEN]
     if batch.stopping:
         return not any(h.open and h.line in (Line.UP, Line.CONNECTING, Line.DOWN) for h in hands)
     if nothing_left(batch):

@@ -48,10 +48,15 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested(Event):
-    """Somebody wants the run to end before its jobs have."""
+    """Somebody wants the run to end before its jobs have.
+
+    With `drain` running jobs are let end by themselves; with `halted` it was a rule that the run was given.
+    """
 
     type: ClassVar[str] = "run.stop-requested"
     why: str
+    drain: bool = False
+    halted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +70,12 @@ class RunFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsAccepted(Event):
-    """Jobs `first` to `last` are on disk."""
+    """Jobs `first` to `last` are on disk; those that joined later waited beside `request` until then."""
 
     type: ClassVar[str] = "jobs.accepted"
     first: int
     last: int
+    request: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,14 @@ class JobsRequeued(Event):
     type: ClassVar[str] = "jobs.requeued"
     states: tuple[int, ...]
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsCancelled(Event):
+    """These jobs, which waited, will not run."""
+
+    type: ClassVar[str] = "jobs.cancelled"
+    jobs: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +180,59 @@ class HostReleased(Event):
 
     type: ClassVar[str] = "host.released"
     worker: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostEnrolled(Event):
+    """A host has joined the run as this worker, or is known by new facts; they stand in the request."""
+
+    type: ClassVar[str] = "host.enrolled"
+    worker: int
+    name: str
+    request: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPaused(Event):
+    """Nothing new is started any more, until the run is unpaused."""
+
+    type: ClassVar[str] = "run.paused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunUnpaused(Event):
+    """Jobs are started again."""
+
+    type: ClassVar[str] = "run.unpaused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestMade(Event):
+    """The run's owner has taken up what another process wants of it."""
+
+    type: ClassVar[str] = "request.made"
+    request: int
+    who: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestAnswered(Event):
+    """A request has been done, or refused; `words` say so."""
+
+    type: ClassVar[str] = "request.answered"
+    request: int
+    done: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingChanged(Event):
+    """From now on the run works by another value of its spec."""
+
+    type: ClassVar[str] = "setting.changed"
+    name: str
+    value: int | float
 
 
 def to_data(event: Event) -> dict[str, Any]:

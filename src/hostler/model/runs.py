@@ -18,7 +18,8 @@ class BatchSpec:
 
     `template` is the command in the form that Template.to_json gives. `slots` is how many jobs a worker runs at
     once (None: as many as it has cores), `timeout` seconds per attempt, `lease` seconds that a host works on with
-    nobody listening.
+    nobody listening. `halt` is the rule that ends the run early in the words of HaltRule, `until` the moment at which
+    it is ended anyway (seconds since the epoch), `delay` seconds between two starts.
     """
 
     template: Any = None
@@ -26,6 +27,9 @@ class BatchSpec:
     timeout: float | None = None
     retries: int = 0
     lease: float = 120.0
+    halt: str = "never"
+    until: float | None = None
+    delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,7 @@ class OpenAttempt:
     tries: int
     started: bool
     dispatched_at: float
+    started_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,8 @@ class BatchRows:
     open: tuple[OpenAttempt, ...] = ()
     workers: tuple[Worker, ...] = ()
     stopping: bool = False
+    draining: bool = False
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +88,8 @@ class RunRow:
     exit_code: int | None
     command: str
     counts: dict[str, int] = field(default_factory=dict)
+    paused: bool = False
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Hosts that a run has to do without, a line each at the moment when that is so, with the whole reason.
+"""Hosts that a run has to do without, and a halt, a line each at the moment when that is so, with the whole reason.
 
 The report says it again at the end, in short. It must never say a thing twice, nor fill the screen when a whole site
 is down.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hostler.model.events import Event, HostConnected, HostLost, HostStruck
+from hostler.model.events import Event, HostConnected, HostLost, HostStruck, StopRequested
 
 #: Lines about hosts that are out, before the rest is left to the report.
 LINES = 20
@@ -40,6 +40,9 @@ class HostNews:
                 self._tell(event.worker, event.why, "trying again")
             elif isinstance(event, HostLost):
                 self._tell(event.worker, event.why, "given up")
+            elif isinstance(event, StopRequested) and event.halted:
+                end = "the jobs that run are let end" if event.drain else "the jobs that run are ended"
+                self._say(f"hostler: {event.why}: nothing more is begun, {end}")
             elif isinstance(event, HostConnected) and self._out.pop(event.worker, None) is not None:
                 self._print(f"{self._name(event.worker)}: back again")
 

@@ -37,6 +37,8 @@ from hostler.engine.facts import (
     Send,
     StopWanted,
     TakeBack,
+    Wake,
+    Woke,
     WorkerReleased,
 )
 from hostler.engine.hands import Try
@@ -229,6 +231,8 @@ class BatchWork:
                 self._spawn(self._later(effect.seconds, Rested(effect.worker)))
             elif isinstance(effect, AwaitLease):
                 self._spawn(self._later(effect.seconds, LeaseOver(effect.worker, effect.since)))
+            elif isinstance(effect, Wake):
+                self._spawn(self._later(effect.seconds, Woke(effect.moment)))
             elif isinstance(effect, Release):
                 self._spawn(self._release(effect.worker))
             elif isinstance(effect, Finish):
