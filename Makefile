@@ -14,7 +14,7 @@ PYTEST ?=
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench ci format venv clean openssh
+.PHONY: help demo test test-all check bench ci format venv clean openssh accounts
 
 help:
 	@echo 'make demo      1,000 jobs over two real SSH hosts on this machine'
@@ -30,10 +30,10 @@ demo: $(READY)
 	@tools/need --wish sshd=openssh-server ssh=openssh-client
 	@tools/demo
 
-test: $(READY) openssh
+test: $(READY) openssh accounts
 	@$(PY) -m pytest -n 2 -m 'not slow' $(PYTEST)
 
-test-all: $(READY) openssh
+test-all: $(READY) openssh accounts
 	@$(PY) -m pytest -n 2 $(PYTEST)
 
 check: $(READY)
@@ -60,6 +60,9 @@ venv: $(READY)
 
 openssh:
 	@tools/need sshd=openssh-server ssh=openssh-client
+
+accounts:
+	@tools/need --wish fish=fish tcsh=tcsh sudo=sudo
 
 $(READY): pyproject.toml tools/setup
 	@tools/setup $(VENV) dev $@

@@ -45,6 +45,9 @@ def public(path: Path) -> str:
 class OwnSshd:
     """One sshd. `lines` go before our own in its configuration; `kinds` are the types of its host keys."""
 
+    #: Words before sshd's own: a program that runs it in surroundings of its own.
+    within: tuple[str, ...] = ()
+
     def __init__(
         self,
         folder: Path,
@@ -107,7 +110,12 @@ class OwnSshd:
                 "PasswordAuthentication no",
                 "KbdInteractiveAuthentication no",
                 "PermitRootLogin yes",
-                "MaxStartups 100",
+                # Of this one the last line counts, not the first.
+                *(
+                    []
+                    if any(line.startswith("MaxStartups") for line in self._lines)
+                    else ["MaxStartups 100"]
+                ),
                 # Not the account's own start-up files: theirs may take seconds.
                 f"SetEnv HOME={self.home}",
                 *(
@@ -120,7 +128,7 @@ class OwnSshd:
         (self.folder / "config").write_text(text.replace("Subsystem none\n", "") + "\n")
         with open(self.folder / "log", "ab") as log:
             self._sshd = subprocess.Popen(
-                [SSHD, "-D", "-e", "-f", str(self.folder / "config")],
+                [*self.within, SSHD, "-D", "-e", "-f", str(self.folder / "config")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
