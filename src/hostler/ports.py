@@ -12,9 +12,10 @@ from typing import Protocol
 from hostler.model.events import Event
 from hostler.model.hosts import Host
 from hostler.model.instances import Instance
-from hostler.model.jobs import OutputRef, Queued, Start
+from hostler.model.jobs import JobState, OutputRef, Queued, Start
 from hostler.model.reports import Hello, Report
-from hostler.model.runs import BatchRows
+from hostler.model.requests import Request
+from hostler.model.runs import BatchRows, Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +178,22 @@ class Store(Protocol):
 
     async def queued(self, run: int, *, after: tuple[int, int], limit: int) -> list[Queued]:
         """Waiting jobs in order of (tries, job number) after that pair, at most `limit`."""
+        ...
+
+    async def requests(self, run: int) -> list[Request]:
+        """What other processes want of the run and wait for an answer to, in order."""
+        ...
+
+    async def standings(self, run: int, jobs: Sequence[int]) -> dict[int, JobState]:
+        """The states of these jobs, without those that the run doesn't have."""
+        ...
+
+    async def workers(self, run: int) -> list[Worker]:
+        """The hosts enrolled in a run, in order of their ids."""
+        ...
+
+    def version(self) -> int:
+        """A number that changes whenever something was committed: a cheap look before a dear one."""
         ...
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from hostler.stores.sqlite import SqliteStore, open_store
 from tests.contract.store_reads_suite import StoreReadsContract
+from tests.contract.store_requests_suite import StoreRequestsContract
 from tests.contract.store_suite import StoreContract
 
 
-class TestInMemory(StoreContract, StoreReadsContract):
+class TestInMemory(StoreContract, StoreReadsContract, StoreRequestsContract):
     """The store that is gone with its process."""
 
     @pytest.fixture
@@ -22,7 +23,7 @@ class TestInMemory(StoreContract, StoreReadsContract):
         await store.close()
 
 
-class TestSqliteFile(StoreContract, StoreReadsContract):
+class TestSqliteFile(StoreContract, StoreReadsContract, StoreRequestsContract):
     """The store in a state folder."""
 
     @pytest.fixture

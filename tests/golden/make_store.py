@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hostler.model.events import HostConnected, HostLost, RunFinished, RunStarted, StopRequested
 from hostler.model.jobs import Ending, JobState, OutputRef
+from hostler.model.requests import Cancel
 from hostler.stores.opening import connect
 from hostler.stores.sqlite import FILE, open_store
 from tests.contract.store_making import AT, accepted, dispatched, ended, failed, revoked, started, writer
@@ -47,6 +48,7 @@ async def fill(folder: Path) -> None:
         ended(1, ending=Ending.LOST, then=JobState.LOST, detail="its host was silent"), dispatched(2)
     )
     await mine.turn(started(2))
+    await store.make_request(mine.claim.run, Cancel(jobs=(2,)), who="ann@laptop (pid 7)", at=AT + 9)
     await store.close()
 
 

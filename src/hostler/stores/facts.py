@@ -15,15 +15,24 @@ from hostler.errors import StoreError
 from hostler.model.events import (
     Event,
     HostConnected,
+    HostEnrolled,
     HostLost,
     HostReleased,
     HostStruck,
+    JobsAccepted,
+    JobsCancelled,
     JobsRequeued,
+    RequestAnswered,
+    RequestMade,
     RunFinished,
+    RunPaused,
     RunStarted,
+    RunUnpaused,
+    SettingChanged,
     StopRequested,
     to_data,
 )
+from hostler.stores import asking
 
 EventRow = tuple[int, int, float, str, str]
 INSERT_EVENT = "INSERT INTO event (run, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
@@ -47,12 +56,22 @@ def _run_started(db: sqlite3.Connection, run: int, event: RunStarted) -> None:
     )
     if event.options:
         # Options given when a run is taken up again override its own from then on.
-        (text,) = db.execute("SELECT spec FROM run WHERE number = ?", (run,)).fetchone()
-        db.execute(
-            "UPDATE run SET spec = ? WHERE number = ?", (json.dumps(json.loads(text) | event.options), run)
-        )
+        _override(db, run, event.options)
     # What an earlier owner thought of the workers is no longer known to be so.
     db.execute("UPDATE worker SET state = 'new', why = '' WHERE run = ?", (run,))
+
+
+def _override(db: sqlite3.Connection, run: int, options: dict[str, Any]) -> None:
+    (text,) = db.execute("SELECT spec FROM run WHERE number = ?", (run,)).fetchone()
+    db.execute("UPDATE run SET spec = ? WHERE number = ?", (json.dumps(json.loads(text) | options), run))
+
+
+def _setting_changed(db: sqlite3.Connection, run: int, event: SettingChanged) -> None:
+    _override(db, run, {event.name: event.value})
+
+
+def _run_paused(db: sqlite3.Connection, run: int, event: RunPaused | RunUnpaused) -> None:
+    db.execute("UPDATE run SET paused = ? WHERE number = ?", (int(isinstance(event, RunPaused)), run))
 
 
 def _run_finished(db: sqlite3.Connection, run: int, event: RunFinished) -> None:
@@ -64,7 +83,7 @@ def _run_finished(db: sqlite3.Connection, run: int, event: RunFinished) -> None:
 
 
 def _stop_requested(db: sqlite3.Connection, run: int, event: StopRequested) -> None:
-    db.execute("UPDATE run SET stopping = 1 WHERE number = ?", (run,))
+    db.execute("UPDATE run SET stopping = ? WHERE number = ?", (2 if event.drain else 1, run))
 
 
 def _jobs_requeued(db: sqlite3.Connection, run: int, event: JobsRequeued) -> None:
@@ -105,6 +124,14 @@ FACTS: dict[type[Event], Callable[[sqlite3.Connection, int, Any], None]] = {
     RunStarted: _run_started,
     RunFinished: _run_finished,
     StopRequested: _stop_requested,
+    RunPaused: _run_paused,
+    RunUnpaused: _run_paused,
+    SettingChanged: _setting_changed,
+    RequestMade: asking.made,
+    RequestAnswered: asking.answered,
+    JobsAccepted: asking.jobs_accepted,
+    JobsCancelled: asking.jobs_cancelled,
+    HostEnrolled: asking.host_enrolled,
     JobsRequeued: _jobs_requeued,
     HostConnected: _host_connected,
     HostStruck: _host_struck,

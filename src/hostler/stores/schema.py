@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -50,8 +51,9 @@ run = Table(
     Column("exit_code", Integer),
     _number("seq"),  # number of the last event
     _number("total"),  # jobs
-    Column("stopping", Integer, nullable=False),
+    Column("stopping", Integer, nullable=False),  # 0 no, 1 at once, 2 once what runs has ended
     Column("counts", Text),  # JSON, only while the run has ended: lists need not count a million jobs then
+    Column("paused", Integer, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 
@@ -152,6 +154,41 @@ turn = Table(
     _number("run", key=True),
     _number("seq", key=True),  # number of the turn's last event
     Column("attempts", Text, nullable=False),  # JSON: job, n, job, n, …
+    sqlite_with_rowid=False,
+)
+
+# What other processes want of a run; its owner alone answers.
+request = Table(
+    "request",
+    metadata,
+    Column("id", Big, primary_key=True),
+    _number("run"),
+    Column("at", Double, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("args", Text, nullable=False),  # JSON
+    Column("taken", Double),  # when an owner took it up
+    Column("answered", Double),
+    Column("done", Integer, nullable=False),
+    Column("words", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index(
+    "request_waiting",
+    request.c.run,
+    request.c.id,
+    sqlite_where=request.c.answered.is_(None),
+    postgresql_where=request.c.answered.is_(None),
+)
+
+# Jobs that are to join a run, until its owner takes them in.
+request_job = Table(
+    "request_job",
+    metadata,
+    _number("request", key=True),
+    _number("seq", key=True),
+    Column("key", LargeBinary, nullable=False),
+    Column("args", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,9 +21,11 @@ from hostler.clock import Clock, SystemClock
 from hostler.errors import RunBusy, UsageError
 from hostler.model.events import JobsAccepted, RunAccepted
 from hostler.model.hosts import Host
-from hostler.model.jobs import Queued
-from hostler.model.runs import BatchRows, BatchSpec
+from hostler.model.jobs import JobState, Queued
+from hostler.model.requests import Add, Request, Wish
+from hostler.model.runs import BatchRows, BatchSpec, Worker
 from hostler.ports import Turn
+from hostler.stores.asking import stage_jobs, wish_to_json
 from hostler.stores.enrolling import INSERT_WORKER, add_workers
 from hostler.stores.facts import INSERT_EVENT, event_row
 from hostler.stores.failures import from_sqlite
@@ -32,7 +34,8 @@ from hostler.stores.opening import connect
 from hostler.stores.ownership import PAUSE, TRIES, RunLock
 from hostler.stores.packing import host_to_json, pack_args, spec_to_json
 from hostler.stores.reading import Reader
-from hostler.stores.reads.batch import batch_rows, queued, unknown_run
+from hostler.stores.reads.batch import batch_rows, queued, unknown_run, workers
+from hostler.stores.reads.requests import standings, waiting
 from hostler.stores.rows import write_turn
 
 #: Name of the database within the state folder.
@@ -187,6 +190,53 @@ class SqliteStore:
         """
         async with self._transaction() as db:
             add_workers(db, claim.run, claim.epoch, hosts)
+
+    async def make_request(
+        self,
+        run: int,
+        wish: Wish,
+        *,
+        who: str,
+        at: float,
+        jobs: Iterable[tuple[tuple[bytes, ...], bytes]] = (),
+    ) -> int:
+        """Put down, durably, what this process wants of a run, and return the request's number.
+
+        `who` says for people who asks; `jobs` are those of an Add, pairs of arguments and content key, taken one by
+        one. Raises UsageError for an unknown run; whatever `jobs` raises leaves nothing behind.
+        """
+        if self.reader.one("SELECT 1 FROM run WHERE number = ?", run) is None:
+            raise unknown_run(self.reader, run)
+        async with self._transaction() as db:
+            (request,) = db.execute(
+                "INSERT INTO request (run, at, who, kind, args, done, words) VALUES (?, ?, ?, ?, ?, 0, '') "
+                "RETURNING id",
+                (run, at, who, wish.kind, wish_to_json(wish)),
+            ).fetchone()
+            if isinstance(wish, Add):
+                there = 0
+                for there in stage_jobs(db, request, jobs):  # noqa: B007 (the last one counts)
+                    if self._disk:
+                        await asyncio.sleep(0)
+                text = wish_to_json(replace(wish, jobs=there))
+                db.execute("UPDATE request SET args = ? WHERE id = ?", (text, request))
+        return int(request)
+
+    async def requests(self, run: int) -> list[Request]:
+        """The requests that wait for an answer, in the order in which they were made."""
+        return waiting(self._now, run)
+
+    async def standings(self, run: int, jobs: Sequence[int]) -> dict[int, JobState]:
+        """The states of these jobs; one that the run doesn't have is left out."""
+        return standings(self._now, run, jobs)
+
+    async def workers(self, run: int) -> list[Worker]:
+        """The hosts enrolled in a run, in order of their ids."""
+        return workers(self._now, run)
+
+    def version(self) -> int:
+        """A number that changes whenever something was committed: a cheap look before a dear one."""
+        return self._now.version() if self.folder else self._db.total_changes
 
     async def batch_rows(self, run: int) -> BatchRows:
         """All that the engine needs of a run. Raises UsageError for an unknown one."""

@@ -15,7 +15,10 @@ from hostler.stores.ownership import owner_lives
 from hostler.stores.reading import Reader, Row
 from hostler.stores.reads.batch import job_counts, unknown_run
 
-_COLUMNS = "number, uid, kind, state, epoch, owner, created, started, finished, exit_code, command, counts"
+_COLUMNS = (
+    "number, uid, kind, state, epoch, owner, created, started, finished, exit_code, command, counts, "
+    "paused, stopping"
+)
 _UID = re.compile(r"[0-9a-f]{4,32}\Z")
 
 
@@ -70,7 +73,7 @@ def has_owner(reader: Reader, number: int) -> bool:
 
 
 def _run_row(reader: Reader, row: Row) -> RunRow:
-    number, uid, kind, state, epoch, owner, created, started, finished, exit_code, command, counts = row
+    number, uid, kind, state, epoch, owner, created, started, finished, exit_code, command, counts = row[:12]
     if counts is None:
         by_state = job_counts(reader, number)
     else:
@@ -88,4 +91,6 @@ def _run_row(reader: Reader, row: Row) -> RunRow:
         exit_code=exit_code,
         command=command,
         counts={key.word: count for key, count in by_state.items() if count},
+        paused=bool(row[12]),
+        draining=row[13] == 2,
     )
