@@ -14,6 +14,8 @@ from hostler.model.jobs import JobState, Queued
 
 #: Seconds after the first worker has come in which few jobs are kept for those that are still coming.
 WELCOME = 1.0
+#: Seconds after which a worker that should soon be idle is looked at again, while another is idle.
+LOOK = 0.25
 #: A start as it is sent: serial, job, n, arguments.
 Sent = tuple[int, int, int, tuple[bytes, ...]]
 
@@ -35,6 +37,8 @@ def deal(batch: Batch) -> None:
     passes = [(False, each), (False, OPEN_LIMIT), (True, max(each, -(-queued // len(up))))]
     if awaited and queued <= (len(up) + awaited) * max(hand.slots for hand in up):
         passes = passes[:1]  # there is not enough for all: keep their parts for those that are coming
+    if batch.halt is not None:
+        passes = passes[:2]  # what is sent ahead of need might still begin after the halt
     for ahead, most in passes:
         for hand in up:
             if not batch.window:
@@ -112,10 +116,12 @@ def level(batch: Batch) -> None:
         return
     if any(held.taken_back for hand in up for held in hand.open.values()):
         return
-    victim = max(up, key=Hand.backlog)
-    if victim.backlog() < max(0.1, 2 * victim.rtt):
-        return
+    victim = max(up, key=lambda hand: hand.backlog(batch.at))
     surplus = victim.surplus()
+    if victim.backlog(batch.at) < max(0.1, 2 * victim.rtt):
+        if surplus:  # it should be through with them in no time: see whether it is
+            batch.wake((batch.at // LOOK + 1) * LOOK)
+        return
     serials = surplus[: max(1, min(free, len(surplus) // 2 or 1))] if surplus else []
     for serial in serials:
         victim.open[serial].taken_back = True

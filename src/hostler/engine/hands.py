@@ -69,6 +69,7 @@ class Hand:
     renewed: float = 0.0
     went: float = 0.0
     came: float = 0.0
+    ended: float = 0.0
     why: str = ""
 
     def finished(self, elapsed: float, at: float) -> None:
@@ -76,7 +77,7 @@ class Hand:
 
         The second matters where jobs differ much: seven slots may be quick while the eighth works for an hour.
         """
-        self.refusals = 0
+        self.refusals, self.ended = 0, at
         self.pace = elapsed if self.pace is None else self.pace + (elapsed - self.pace) * 0.1
         self.counted += 1
         span = at - self.since
@@ -103,7 +104,13 @@ class Hand:
         waiting.sort(reverse=True)
         return waiting[:count]
 
-    def backlog(self) -> float:
-        """Seconds of work that it holds beyond what it runs; without any knowledge, a lot."""
+    def backlog(self, at: float) -> float:
+        """Seconds of work that it holds beyond what it runs; without any knowledge, a lot.
+
+        A worker that was quick may be at work on long jobs now: it counts for no quicker than it has been of late.
+        """
         speed = self.speed()
+        quiet = at - max(self.ended, self.came)
+        if quiet > 0:
+            speed = min(speed, self.slots / quiet)
         return (len(self.open) - self.slots) * (1 / speed if speed else 60.0)

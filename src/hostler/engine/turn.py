@@ -114,7 +114,7 @@ def halt(batch: Batch) -> None:
     if until is None or batch.ending:
         return
     if batch.at >= until:
-        stop(batch, "its --deadline has come", halted=True)
+        stop(batch, "its --deadline has come (a resume with a new --deadline gives it more time)", halted=True)
     else:
         batch.wake(until)
 
