@@ -246,6 +246,33 @@ def test_jobs_that_wait_on_a_busy_host_are_taken_back_when_another_is_idle() -> 
     assert [(e.worker, len(e.serials)) for e in effects if isinstance(e, f.TakeBack)] == [(1, 1)]
 
 
+def test_a_host_that_was_quick_gives_up_what_waits_there_once_it_is_quick_no_more() -> None:
+    batch, now = small(40, workers=2), 11.1
+    up(batch, 1, slots=1)
+    up(batch, 2, slots=1)
+
+    def end(worker: int) -> list[f.Effect]:
+        serial = min(batch.hands[worker].open)
+        done = Result(serial, Ending.OK, 0, None, 0.001, 0, 0, b"", b"")
+        return step(batch, [f.Heard(worker, done)], at=now)[1]
+
+    step(batch, [f.Rested(1)], at=now)
+    while batch.counts[JobState.QUEUED]:
+        for worker in (1, 2):
+            now += 0.001
+            end(worker)
+    effects: list[f.Effect] = []
+    while batch.hands[2].open:
+        now += 0.001
+        effects += end(2)
+    waiting = len(batch.hands[1].open) - 1
+    assert waiting > 1
+    assert not any(isinstance(e, f.TakeBack) for e in effects)  # it would be through with them in no time
+    [wake, *_] = [e for e in effects if isinstance(e, f.Wake)]
+    _, effects = step(batch, [f.Woke(wake.moment)], at=wake.moment + 1.0)
+    assert [e.worker for e in effects if isinstance(e, f.TakeBack)] == [1]
+
+
 def test_hosts_that_all_refuse_end_the_run_and_say_that_jobs_are_left() -> None:
     batch = small(1)
     _, effects = step(batch, [f.HostDown(1, "no key accepted", fatal=True)], at=1.0)

@@ -110,7 +110,7 @@ class Hand:
         A worker that was quick may be at work on long jobs now: it counts for no quicker than it has been of late.
         """
         speed = self.speed()
-        quiet = at - max(self.ended, self.came)
+        quiet = at - max(self.ended, self.came) - self.rtt - AHEAD  # results come in batches
         if quiet > 0:
             speed = min(speed, self.slots / quiet)
         return (len(self.open) - self.slots) * (1 / speed if speed else 60.0)
