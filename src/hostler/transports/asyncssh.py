@@ -18,7 +18,7 @@ from hostler.errors import HostError, HostRefused
 from hostler.model.hosts import Host
 from hostler.transports.hostkeys import HostKeys, Judge
 from hostler.transports.identities import Hand, Identities
-from hostler.transports.lines import AsyncsshConnection
+from hostler.transports.lines import SshConnection
 from hostler.transports.reasons import late, unreachable
 from hostler.transports.sshconfig import Settings, Way, files
 from hostler.transports.strictness import Strictness
@@ -58,21 +58,21 @@ class AsyncsshTransport:
         self._ways: dict[Host, tuple[Way, bool]] = {}
         self._jumps: dict[str, _Jump] = {}
 
-    async def connect(self, host: Host, *, deadline: float) -> AsyncsshConnection:
+    async def connect(self, host: Host, *, deadline: float) -> SshConnection:
         """Open a line within `deadline` seconds.
 
         Raises Unreachable (worth another try), HostRefused (not), HostKeyMismatch.
 
         >>> await transport.connect(Host(name="web1", address="web1"), deadline=10)  # doctest: +SKIP
         """
-        return AsyncsshConnection(host, await self._dial(host, deadline, ()))
+        return SshConnection(host, await self._dial(host, deadline, ()))
 
     async def close(self) -> None:
         """Close the lines to jump hosts."""
         jumps, self._jumps = self._jumps, {}
         for jump in jumps.values():
             if jump.conn is not None:
-                await AsyncsshConnection(jump.host, jump.conn).close()
+                await SshConnection(jump.host, jump.conn).close()
 
     async def _dial(
         self, host: Host, deadline: float, through: tuple[str, ...]

@@ -1,4 +1,6 @@
-"""An open AsyncSSH line to one host: commands, streams and files over it, each within its deadline.
+"""An open line to one host: commands, streams and files over it, each within its deadline.
+
+Below it is AsyncSSH's connection, or an ssh program's that is spoken to in the same words.
 
 It must never leave a channel open that nobody waits for any more: a host allows only so many on one line.
 """
@@ -7,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import asyncssh
 
 from hostler.errors import HostError, HostRefused, LineLost, Unreachable
 from hostler.model.hosts import Host
 from hostler.ports import Finished
-from hostler.transports.files import fetch, store
+from hostler.transports.files import NO_SUCH_FILE, NoSftp, Sftp, SftpRefused
 from hostler.transports.reasons import broken
 from hostler.transports.sessions import PACKET, WINDOW, Collected, Duplex, Session
 
@@ -24,10 +26,35 @@ NO_SFTP = "no SFTP there (its sshd_config needs a Subsystem sftp)"
 GOODBYE = 5.0  # seconds that a closing line may take
 
 
-class AsyncsshConnection:
-    """A ports.Connection over AsyncSSH."""
+class Line(Protocol):
+    """What is needed of a line, in AsyncSSH's words."""
 
-    def __init__(self, host: Host, conn: asyncssh.SSHClientConnection) -> None:
+    @property
+    def create_session(self) -> Callable[..., Awaitable[tuple[Any, Any]]]:
+        """Opens a channel for a command or a subsystem. Raises asyncssh.ChannelOpenError."""
+        ...
+
+    def is_closed(self) -> bool:
+        """Whether the line is over."""
+        ...
+
+    def close(self) -> None:
+        """End the line in order."""
+        ...
+
+    def abort(self) -> None:
+        """End the line at once."""
+        ...
+
+    async def wait_closed(self) -> None:
+        """Wait until the line is over."""
+        ...
+
+
+class SshConnection:
+    """A ports.Connection over a line of SSH."""
+
+    def __init__(self, host: Host, conn: Line) -> None:
         self.host = host
         self._conn = conn
         self._opening: set[asyncio.Future[Any]] = set()
@@ -82,11 +109,11 @@ class AsyncsshConnection:
 
         Raises LineLost, Unreachable after `deadline` seconds, HostRefused when it can't be written.
         """
-        await self._by_sftp(lambda sftp: store(sftp, data, path, mode), path, deadline)
+        await self._by_sftp(lambda sftp: sftp.store(data, path, mode), path, deadline)
 
     async def get(self, path: str, *, deadline: float, limit: int = 1 << 20) -> bytes:
         """Read a file through SFTP. Raises FileNotFoundError, HostRefused when it is longer than `limit` bytes."""
-        data = await self._by_sftp(lambda sftp: fetch(sftp, path, limit), path, deadline)
+        data = await self._by_sftp(lambda sftp: sftp.fetch(path, limit), path, deadline)
         if len(data) > limit:
             raise HostRefused(self.host.name, f"{path} holds more than {limit} bytes")
         return data
@@ -102,6 +129,9 @@ class AsyncsshConnection:
 
     async def _open(self, command: str, make: Callable[[], S]) -> S:
         """Open a session with a command. An empty command would be an interactive shell."""
+        return await self._session(make, "it runs no commands for this account", command=command or ":")
+
+    async def _session(self, make: Callable[[], S], refusal: str, **what: str) -> S:
         made: list[S] = []
 
         def factory() -> S:
@@ -109,12 +139,12 @@ class AsyncsshConnection:
             return made[0]
 
         opened = self._conn.create_session(
-            factory, command or ":", encoding=None, request_pty=False, window=WINDOW, max_pktsize=PACKET
+            factory, encoding=None, request_pty=False, window=WINDOW, max_pktsize=PACKET, **what
         )
         try:
             await self._all_the_way(opened, lambda pair: pair[0].abort())
         except asyncssh.ChannelOpenError as error:
-            raise self._refused(error, "it runs no commands for this account") from error
+            raise self._refused(error, refusal) from error
         except (OSError, asyncssh.Error) as error:
             raise LineLost(self.host.name, broken(error)) from error
         return made[0]
@@ -141,33 +171,23 @@ class AsyncsshConnection:
             f"the host's sshd allows no more sessions on this line ({error.reason or 'MaxSessions'})",
         )
 
-    async def _sftp(self) -> asyncssh.SFTPClient:
-        sftp = await self._conn.start_sftp_client()
-        assert sftp is not None  # only an `async with` of a closed one gives None
-        return sftp
-
-    async def _by_sftp(
-        self, use: Callable[[asyncssh.SFTPClient], Awaitable[T]], path: str, deadline: float
-    ) -> T:
+    async def _by_sftp(self, use: Callable[[Sftp], Awaitable[T]], path: str, deadline: float) -> T:
         name = self.host.name
-        sftp: asyncssh.SFTPClient | None = None
+        stream: Duplex | None = None
         try:
             async with asyncio.timeout(deadline):
-                sftp = await self._all_the_way(self._sftp(), lambda made: made.exit())
+                stream = await self._session(lambda: Duplex(name), NO_SFTP, subsystem="sftp")
+                sftp = Sftp(stream)
+                await sftp.begin()
                 return await use(sftp)
         except TimeoutError as error:
             raise Unreachable(name, f"no answer about {path} within {deadline:g}s") from error
-        except asyncssh.ChannelOpenError as error:
-            raise self._refused(error, NO_SFTP) from error
-        except asyncssh.SFTPNoSuchFile as error:
-            raise FileNotFoundError(2, f"no such file on {name}", path) from error
-        except asyncssh.SFTPError as error:
-            await asyncio.sleep(0)  # where the line broke, it is closed by now
-            if not self.alive:
-                raise LineLost(name, "the line broke") from error
-            raise HostRefused(name, NO_SFTP if sftp is None else f"{path}: {error.reason}") from error
-        except (OSError, asyncssh.Error) as error:
-            raise LineLost(name, broken(error)) from error
+        except NoSftp as error:
+            raise HostRefused(name, NO_SFTP) from error
+        except SftpRefused as error:
+            if error.code == NO_SUCH_FILE:
+                raise FileNotFoundError(2, f"no such file on {name}", path) from error
+            raise HostRefused(name, f"{path}: {error}") from error
         finally:
-            if sftp is not None:
-                sftp.exit()
+            if stream is not None:
+                await stream.close()
