@@ -79,7 +79,7 @@ def facts(attempt: AttemptRow) -> dict[str, Any]:
         "code": attempt.code,
         "signal": attempt.signal,
         "dispatched": attempt.dispatched_at,
-        "started": attempt.started_at,
+        "started": attempt.began,
         "ended": attempt.ended_at,
         "seconds": attempt.elapsed,
         "detail": attempt.detail,
@@ -112,7 +112,7 @@ def _all(seen: Look, *, failed: bool, as_json: bool) -> None:
     )
     for attempt in found:
         line = (
-            f"{when(attempt.started_at or attempt.dispatched_at)}  {attempt.job:>{digits}}/{attempt.n}  "
+            f"{when(attempt.began or attempt.dispatched_at)}  {attempt.job:>{digits}}/{attempt.n}  "
             f"{attempt.worker:<{wide}}  {took(attempt, now=now):>6}  {ending_words(attempt):<7}  "
             f"{seen.command_of(attempt.job, width=width)}"
         )
@@ -175,7 +175,7 @@ def _heading(seen: Look, about: JobRow, made: list[AttemptRow], shown: AttemptRo
     ]
     wide = max((columns(attempt.worker) for attempt in made), default=0)
     for attempt in made:
-        at = when(attempt.started_at or attempt.dispatched_at)
+        at = when(attempt.began or attempt.dispatched_at)
         lasted = f"{took(attempt, now=now):>6}"
         lines.append(
             f"  attempt {attempt.n}  {attempt.worker:<{wide}}  {at}  {lasted}  {ending_words(attempt)}"

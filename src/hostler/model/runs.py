@@ -113,3 +113,10 @@ class AttemptRow:
     err: int | None
     indexed: bool
     detail: str
+
+    @property
+    def began(self) -> float | None:
+        """When it began; of one that was too short to be told of, by its end and length. None when nobody knows."""
+        if self.started_at is not None or self.ended_at is None or self.elapsed is None:
+            return self.started_at
+        return self.ended_at - self.elapsed
