@@ -33,9 +33,11 @@ from hostler.stores.outputs import RunOutputs, read_output
 from hostler.stores.sqlite import Claim, SqliteStore
 from hostler.views.console import Console
 from hostler.views.hostnews import HostNews
-from hostler.views.live import Live
+from hostler.views.live import Live, draws
+from hostler.views.running import RunningJobs
 from hostler.views.showing import JobOutput
 from hostler.views.tables import counted
+from hostler.views.words import command_words
 from hostler.work.batch import BatchWork, Setting
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class Wanted:
     line_buffer: bool = False
     quiet: bool = False
     colour: bool = False
+    progress: str = "auto"
     strict: bool | None = None
     connect_timeout: float = 30.0
     forks: int = 64
@@ -118,8 +121,9 @@ class OpenRun:
             await asyncio.gather(line, return_exceptions=True)
             self.live.end()
         counts = self.work.batch.counts
-        code = exit_code(counts, signal=self.signal)
-        state = "stopped" if stuck or self.work.batch.stopping else "finished"
+        left = bool(counts[JobState.QUEUED] + counts[JobState.OPEN])
+        code = exit_code(counts, signal=self.signal, halted=self.work.batch.halted and left)
+        state = "stopped" if stuck or left else "finished"
         await self._bus.commit([RunFinished(at=clock.now(), state=state, exit_code=code)])
         return code
 
@@ -147,7 +151,9 @@ class OpenRun:
         elif self._pace is not None:
             self._pace = self._pace.seen(now, done)
         phase = ""
-        if batch.stopping:
+        if batch.halted or batch.draining:
+            phase = f"halting: waiting for {counted(counts[JobState.OPEN], 'job')} to end"
+        elif batch.stopping:
             phase = f"stopping: waiting for {counted(counts[JobState.OPEN], 'job')} to end"
         elif not up and left:
             phase = "connecting"
@@ -183,14 +189,17 @@ async def open_batch(
     folder = store.run_folder(number)
     assert folder is not None, "a run is worked on from a store on disk"
     files = RunOutputs(folder, epoch=claim.epoch)
-    output = JobOutput(console, line_buffer=wanted.line_buffer, read=partial(read_output, folder))
+    table = _table(console, wanted)
+    output = JobOutput(
+        console, line_buffer=wanted.line_buffer, read=partial(read_output, folder), running=table
+    )
     news = HostNews(console.note)
     bus = Bus(
         store,
         run=number,
         epoch=claim.epoch,
         seq=claim.seq,
-        views=[output, news, *views],
+        views=[output, news, *views, *((table,) if table else ())],
         clock=clock,
         say=console.note,
     )
@@ -226,11 +235,35 @@ async def open_batch(
         news=news,
         clock=clock,
     )
+    if table is not None:
+        table.names = news.names
+        table.command = partial(_command, work.batch, Template.from_json(spec.template))
+        table.load(rows.open)
     progress: list[Callable[[], Progress]] = []
-    live = Live(console, lambda: progress[0](), clock=clock, colour=wanted.colour, quiet=wanted.quiet)
+    live = Live(
+        console,
+        lambda: progress[0](),
+        clock=clock,
+        colour=wanted.colour,
+        quiet=wanted.quiet or wanted.progress == "none",
+        table=table,
+    )
     run = OpenRun(work, bus, live, number=number, workers=workers)
     progress.append(run.progress)
     return run
+
+
+def _table(console: Console, wanted: Wanted) -> RunningJobs | None:
+    """The table of running jobs, where somebody can see it."""
+    seen = console.stderr_terminal is not None and draws(os.environ)
+    return RunningJobs() if seen and wanted.progress == "auto" and not wanted.quiet else None
+
+
+def _command(batch: Batch, template: Template, worker: int, job: int) -> str:
+    """The command of a job that a worker holds."""
+    held = (held.queued for held in batch.hands[worker].open.values() if held.queued.job == job)
+    queued = next(held, None)
+    return command_words(template, queued.args, job, width=200) if queued else ""
 
 
 def _link(worker: Worker, *, transport: AsyncsshTransport, claim: Claim, spec: BatchSpec) -> RunnerLink:

@@ -14,6 +14,7 @@ import click
 from hostler.cli.launching import launching, launching_options
 from hostler.cli.pacing import pacing, pacing_options
 from hostler.cli.reaching import reaching, reaching_options
+from hostler.cli.seeing import seeing, seeing_options
 from hostler.cli.shaping import shaping, shaping_options
 from hostler.cli.stopping import stand_in
 from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
@@ -37,6 +38,7 @@ Examples:
 @click.option("--shell/--no-shell", default=None, help="Take the command as text for a shell, or never do.")
 @pacing_options
 @shaping_options
+@seeing_options
 @launching_options
 @click.option("--resume", metavar="RUN", help="Go on with a run: number, uid or 'last'.")
 @click.option("--retry", metavar="RUN", help="Put a run's failed jobs back and go on with it.")
@@ -108,7 +110,7 @@ def wanted(given: dict[str, Any], /, **more: Any) -> Wanted:
     """How this controller is to work: what ends with it."""
     from hostler.wiring import Wanted
 
-    return Wanted(**launching(given), **shaping(given), **reaching(given), **more)
+    return Wanted(**launching(given), **shaping(given), **seeing(given), **reaching(given), **more)
 
 
 def printable(words: str) -> str:

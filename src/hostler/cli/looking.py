@@ -6,7 +6,6 @@ It must never write anything, and never import what only a working run needs: a 
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from hostler.views.report import Findings, Slow
 from hostler.views.report import report as drawn
 from hostler.views.tables import counted
 from hostler.views.text import last_line, one_line
-from hostler.views.words import ending_words
+from hostler.views.words import command_words, ending_words
 
 #: How many failures are read to see which are alike, and how many lines of each one's end.
 LOOKED_AT = 2_000
@@ -80,12 +79,7 @@ class Look:
         """A job's command as one harmless line, as it would be typed."""
         if self.template is None:
             return one_line(self.row.command.encode("utf-8", "surrogateescape"), width=width)
-        try:
-            made = self.template.render(args, job)
-        except UsageError as error:
-            return f"({error})"
-        text = made.words[0] if made.shell else _typed(made.words)
-        return one_line(text, width=width)
+        return command_words(self.template, args, job, width=width)
 
     def command_of(self, job: int, *, width: int | None = None) -> str:
         """The command of one of its jobs, as one harmless line."""
@@ -268,11 +262,3 @@ def _template(wanted: BatchSpec) -> Template | None:
         return Template.from_json(wanted.template)
     except UsageError:
         return None
-
-
-def _typed(words: tuple[bytes, ...]) -> bytes:
-    """An argv as it would be typed in a shell."""
-    return b" ".join(
-        shlex.quote(word.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-        for word in words
-    )

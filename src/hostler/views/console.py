@@ -1,4 +1,4 @@
-"""What jobs print, as it reaches the person: stdout for data, stderr for the rest, and a live line beneath it.
+"""What jobs print, as it reaches the person: stdout for data, stderr for the rest, and live lines beneath it.
 
 Output comes whole, job by job, or line by line from many jobs; on a terminal it is made harmless first, elsewhere
 it is the jobs' bytes and nothing else. It must never make the run wait, never raise, and never cost much: up to
@@ -12,6 +12,7 @@ import os
 from collections.abc import Hashable, Iterable, Iterator
 
 from hostler.clock import Clock, SystemClock
+from hostler.views.footer import Footer
 from hostler.views.outlet import Outlet, Text, may_block
 from hostler.views.text import visible, visible_stream
 
@@ -20,11 +21,9 @@ from hostler.views.text import visible, visible_stream
 LONGEST_LINE = 1 << 20
 ALL_PARTS = 16 << 20
 
-#: Seconds between two drawings of the live line, and bytes that may wait for the next one.
+#: Seconds between two drawings of the live lines, and bytes that may wait for the next one.
 REDRAW = 0.1
 GATHER = 1 << 18
-
-ERASE = b"\r\x1b[K"
 
 #: A job's text: the caller's key for the job, and 1 or 2.
 Place = tuple[Hashable, int]
@@ -61,7 +60,7 @@ class Console:
         self._parts: dict[Place, bytearray] = {}
         self._parts_size = 0
         self._unfinished: dict[int, Place | None] = {1: None, 2: None}
-        self._line, self._shown, self._shown_at = b"", b"", 0.0
+        self._footer, self._drawn_at = Footer(stderr), 0.0
         self._told: set[str] = set()
 
     @staticmethod
@@ -81,7 +80,7 @@ class Console:
 
     @property
     def stderr_terminal(self) -> int | None:
-        """The descriptor on which a live line can be shown; None where there is no terminal, or no more."""
+        """The descriptor on which live lines can be shown; None where there is no terminal, or no more."""
         return self._fds[1] if self._terminal[1] and self._fds[1] not in self._err.failed else None
 
     def job_output(self, out: Text, err: Text = b"") -> None:
@@ -127,19 +126,19 @@ class Console:
         gap = b"\n" if self._terminal[1] else b""
         self._put(2, gap + text.encode("utf-8", "backslashreplace"), harmless=True)
 
-    def show(self, line: str) -> None:
-        """Draw the live line anew, and let go of what was gathered; an empty one takes it away."""
-        self._line = line.encode("utf-8", "replace")
+    def show(self, *lines: str) -> None:
+        """Draw the live lines anew, and let go of what was gathered; none, or an empty one, takes them away."""
+        self._footer.want(lines)
         self.flush(now=True)
 
     def flush(self, *, now: bool = False) -> None:
-        """Let go of what was gathered. Beside a live line it may wait for the next drawing of it, unless `now`."""
+        """Let go of what was gathered. Above live lines it may wait for the next drawing of them, unless `now`."""
         if self._out is not self._err:
             self._out.flush()
         self._tell()
-        if not self._line or self.stderr_terminal is None:
+        if not self._footer.lines or self.stderr_terminal is None:
             self._erase()
-        elif now or self._gathered > GATHER or self._clock.steady() - self._shown_at >= REDRAW:
+        elif now or self._gathered > GATHER or self._clock.steady() - self._drawn_at >= REDRAW:
             self._draw()
         else:
             return
@@ -147,10 +146,10 @@ class Console:
         self._err.flush()
 
     def close(self) -> None:
-        """Print all that is left and take the live line away, waiting for slow readers however long it takes."""
+        """Print all that is left and take the live lines away, waiting for slow readers however long it takes."""
         for key in {key for key, _ in self._parts}:
             self.ended(key)
-        self._line = b""
+        self._footer.want(())
         self.flush(now=True)
         if self._out is not self._err:
             self._out.close()
@@ -158,8 +157,8 @@ class Console:
         self._err.close()
 
     async def drained(self) -> None:
-        """Take the live line away and wait until readers have taken all; unlike close(), it can be cancelled."""
-        self._line = b""
+        """Take the live lines away and wait until readers have taken all; unlike close(), it can be cancelled."""
+        self._footer.want(())
         for _ in range(2):  # what was printed may have brought a note about itself
             self.flush(now=True)
             while self.backlog:
@@ -199,17 +198,17 @@ class Console:
             self._put(stream, b"\n")
 
     def _erase(self) -> None:
-        """Take the live line off the screen, if it is there."""
-        if self._shown:
-            self._shown = b""
-            self._err.put(self._fds[1], ERASE)
+        """Take the live lines off the screen, if they are there."""
+        if off := self._footer.erase():
+            self._err.put(self._fds[1], off)
 
     def _draw(self) -> None:
-        """Put the live line on the screen, unless it stands there or the terminal can't keep up."""
-        if self._shown == self._line or self._err.backlog:
+        """Put the live lines on the screen, unless they stand there or the terminal can't keep up."""
+        if self._err.backlog:
             return
-        self._err.put(self._fds[1], ERASE + self._line)
-        self._shown, self._shown_at = self._line, self._clock.steady()
+        if on := self._footer.draw():
+            self._err.put(self._fds[1], on)
+            self._drawn_at = self._clock.steady()
 
     def _tell(self) -> None:
         """Say once that stdout takes no more, and once that an output could not be read."""

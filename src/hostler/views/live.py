@@ -1,4 +1,5 @@
-"""One line at the bottom that says how a run stands; where there is no terminal, a line now and then.
+"""A line at the bottom that says how a run stands, above it a row per running job; without a terminal, a line now and
+then.
 
 It asks for the figures when it draws, some times a second, so that a job costs it nothing. It must never print on
 stdout, and never say 100% or name a time that isn't so.
@@ -7,12 +8,14 @@ stdout, and never say 100% or name a time that isn't so.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hostler.clock import Clock
 from hostler.engine.summary import Progress, percent
 from hostler.model.durations import format_duration
 from hostler.views.console import Console
+from hostler.views.footer import size
+from hostler.views.running import RunningJobs
 from hostler.views.text import columns, fit, one_line
 
 #: Seconds between two looks at the figures.
@@ -98,7 +101,9 @@ def rate_text(rate: float) -> str:
 
 
 class Live:
-    """Keeps the live line true. `read` gives the figures of this moment, `quiet` leaves only what can't be missed.
+    """Keeps the live lines true. `read` gives the figures of this moment, `quiet` leaves only what can't be missed.
+
+    `table` are the jobs that run, where they are to have rows.
 
     Where the console has no terminal (or a dumb one) it prints plain lines through the console instead.
     """
@@ -111,10 +116,11 @@ class Live:
         clock: Clock,
         colour: bool,
         quiet: bool = False,
+        table: RunningJobs | None = None,
     ) -> None:
         self._console, self._read, self._clock = console, read, clock
-        self._colour, self._quiet = colour, quiet
-        self._fits = os.environ.get("TERM") != "dumb"
+        self._colour, self._quiet, self._table = colour, quiet, table
+        self._fits = draws(os.environ)
         self._began = clock.steady()
         self._said_at, self._said_percent, self._said_phase = 0.0, 0, ""
 
@@ -133,11 +139,17 @@ class Live:
         if fd is None:
             self._step(self._read())
         else:
+            width, height = size(fd)
+            rows: list[str] = []
+            if self._table is not None:
+                rows = self._table.rows(
+                    now=self._clock.now(), width=width, height=height, colour=self._colour
+                )
             # A line that fills the last column would wrap on some terminals.
-            self._console.show(line(self._read(), width=_width(fd) - 1, colour=self._colour))
+            self._console.show(*rows, line(self._read(), width=width - 1, colour=self._colour))
 
     def end(self) -> None:
-        """Take the live line away for good."""
+        """Take the live lines away for good."""
         self._quiet = True
         self._console.show("")
 
@@ -156,9 +168,6 @@ class Live:
         self._console.flush()
 
 
-def _width(fd: int) -> int:
-    """Columns of the terminal at `fd`, now."""
-    try:
-        return os.get_terminal_size(fd).columns or 80
-    except OSError:
-        return 80
+def draws(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal that the environment names can draw a line anew."""
+    return environ.get("TERM") != "dumb"

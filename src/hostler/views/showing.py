@@ -11,6 +11,7 @@ from typing import Protocol
 from hostler.model.events import Event
 from hostler.model.jobs import OutputRef
 from hostler.views.console import Console
+from hostler.views.running import RunningJobs
 
 
 class Kept(Protocol):
@@ -33,16 +34,19 @@ class Kept(Protocol):
 
 
 class JobOutput:
-    """Prints output; `read` gives a stream (1 or 2) of kept output in pieces."""
+    """Prints output; `read` gives a stream (1 or 2) of kept output in pieces, `running` shows its end meanwhile."""
 
     def __init__(
-        self, console: Console, *, line_buffer: bool, read: Callable[[OutputRef, int], Iterable[bytes]]
-    ) -> None:
-        self._console, self._line_buffer, self._read = console, line_buffer, read
+        self, console: Console, *, line_buffer: bool, read: Callable[[OutputRef, int], Iterable[bytes]],
+        running: RunningJobs | None = None,
+    ) -> None:  # fmt: skip
+        self._console, self._line_buffer, self._read, self._running = console, line_buffer, read, running
         self._begun: set[tuple[int, int]] = set()
 
     def piece(self, job: int, n: int, stream: int, data: bytes) -> None:
         """Print whole lines as they come, if that was asked for."""
+        if self._running is not None:
+            self._running.piece(job, n, stream, data)
         if self._line_buffer:
             self._begun.add((job, n))
             self._console.chunk((job, n), stream, data)

@@ -5,14 +5,17 @@ It must never guess: what the store doesn't know is said to be unknown.
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from hostler.errors import UsageError
 from hostler.model.durations import format_duration
 from hostler.model.jobs import Ending
 from hostler.model.runs import AttemptRow
+from hostler.model.templates import Template
 from hostler.views.text import one_line
 
 PLAIN = {
@@ -27,6 +30,18 @@ PLAIN = {
     Ending.KILL_FAILED: "could not be killed",
     Ending.TIMEOUT: "timeout",
 }
+
+
+def command_words(template: Template, args: tuple[bytes, ...], job: int, *, width: int | None = None) -> str:
+    """A job's command as one harmless line, as it would be typed."""
+    try:
+        made = template.render(args, job)
+    except UsageError as error:
+        return f"({error})"
+    if made.shell:
+        return one_line(made.words[0], width=width)
+    typed = (shlex.quote(word.decode("utf-8", "surrogateescape")) for word in made.words)
+    return one_line(" ".join(typed).encode("utf-8", "surrogateescape"), width=width)
 
 
 def ending_words(attempt: AttemptRow) -> str:

@@ -1,0 +1,24 @@
+"""How a batch is watched while it runs: the options that say what is drawn, and what they come to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hostler.cli.options import group
+
+#: --progress.
+seeing_options = group(
+    click.option(
+        "--progress",
+        type=click.Choice(["auto", "line", "none"]),
+        default="auto",
+        help="On a terminal a row per running job and a line (auto), the line alone, or nothing.",
+    ),
+)
+
+
+def seeing(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of Wanted that are about what is drawn."""
+    return {"progress": options["progress"]}
