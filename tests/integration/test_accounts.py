@@ -95,10 +95,10 @@ async def entered(town: Town, name: str, tmp_path: Path, **more: Any) -> AsyncIt
     """A line to the runner of an account, begun for this; `more` is for the link."""
     transport = AsyncsshTransport(state=tmp_path, strict=None, ssh_config=(), say=print)
     reports: list[Report] = []
+    words = {"uid": secrets.token_hex(16), "token": secrets.token_hex(8), "epoch": 1, **more}
     link = RunnerLink(
-        town.account(name), transport=transport, clock=SystemClock(), uid=secrets.token_hex(16), run=7,
-        token=secrets.token_hex(8), epoch=1, slots=2, lease=60.0, **more,
-    )  # fmt: skip
+        town.account(name), transport=transport, clock=SystemClock(), run=7, slots=2, lease=60.0, **words
+    )
     try:
         await link.open([], deliver=reports.append, deadline=40)
         link.ready()

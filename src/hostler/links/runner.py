@@ -15,6 +15,7 @@ from itertools import islice
 from hostler.clock import Clock
 from hostler.errors import HostError, HostRefused, LineLost, RunnerFailed
 from hostler.links.decode import decode, hello, result, words
+from hostler.links.sudo import Sudo
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start
 from hostler.model.reports import Down, Hello, Output, Renewed, Report, Result, Revoked
@@ -40,7 +41,8 @@ class RunnerLink:
     """One host's runner, spoken to over a transport.
 
     `uid` is the run's, `run` its short number for the jobs' environment, `token` the spool's name, `epoch` the
-    controller's. `slots` None lets the host decide. `lease` and `grace` are in seconds.
+    controller's. `slots` None lets the host decide. `lease` and `grace` are in seconds. With `sudo` the runner is
+    another account's.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class RunnerLink:
         slots: int | None,
         lease: float,
         grace: float = 5.0,
+        sudo: Sudo | None = None,
     ) -> None:
-        self.host = host
+        self.host, self._sudo = host, sudo
         self._transport, self._clock = transport, clock
         self._hello = {
             "protocol": wire.PROTOCOL, "uid": uid, "run": run, "token": token, "epoch": epoch, "slots": slots,
             "lease": lease, "grace": grace, "host": host.name, "spool": host.var("spool"), "shell": host.var("shell"),
+            "as": sudo.user if sudo else None,
         }  # fmt: skip
         self._lease = lease
         self._connection: Connection | None = None
@@ -102,17 +106,19 @@ class RunnerLink:
         self, ask: Sequence[int], deadline: float
     ) -> tuple[Stream, wire.Frames, list[tuple[int, bytes]]]:
         """Connect, start the runner or its relay, and wait for the first frames that it sends."""
+        python, sudo = self.host.var("python"), self._sudo
         try:
-            command = source.command(self.host.var("python"))
+            command = sudo.command(python) if sudo else source.command(python)
         except ValueError as error:
             raise HostRefused(self.host.name, str(error)) from None
         self._connection = await self._transport.connect(self.host, deadline=deadline)
         stream = await self._connection.stream(command, deadline=deadline)
         body = json.dumps(self._hello | {"ask": list(ask)}).encode()
+        seen = await sudo.pass_by(stream, self.host.name) if sudo else b""
         stream.write(source.parcel() + wire.frame(wire.HELLO, body))
         frames = wire.Frames(MAX_FRAME)
         try:
-            found = frames.feed(await self._beyond_noise(stream))
+            found = frames.feed(await self._beyond_noise(stream, seen))
             while not found:
                 found = frames.feed(await self._read(stream))
         except ValueError as error:
@@ -131,9 +137,8 @@ class RunnerLink:
         except ValueError as error:
             raise RunnerFailed(name, str(error)) from None
 
-    async def _beyond_noise(self, stream: Stream) -> bytes:
+    async def _beyond_noise(self, stream: Stream, seen: bytes) -> bytes:
         """What comes after the runner's magic word; what the login printed before it is dropped."""
-        seen = b""
         while (at := seen.find(wire.MAGIC)) < 0:
             if len(seen) > NOISE:
                 raise RunnerFailed(
@@ -145,6 +150,8 @@ class RunnerLink:
     async def _read(self, stream: Stream, seen: bytes = b"") -> bytes:
         data = await stream.read()
         if not data:
+            if self._sudo and seen and self._sudo.refused(seen):
+                raise self._sudo.refusal(self.host.name, seen)
             said = [line for line in words(stream.stderr_tail() or seen[-2000:]).splitlines() if line.strip()]
             if not said:
                 raise LineLost(self.host.name, "its runner ended without a word")

@@ -16,6 +16,9 @@ MODULES = ("wire", "spool", "log", "files", "processes", "hunting", "telling", "
 OURS = re.compile(r"^from hostler\.[\w.]+ import (?:\([^)]*\)|[^(\n]*)\n", re.MULTILINE)
 PYTHONS = "python3 /usr/libexec/platform-python python3.12 python3.11 python3.9 python3.8 python3.6"
 
+#: What is printed once sudo has let us in.
+GRANTED = "hostler-by-sudo"
+
 #: Reads 72 bytes (length, SHA-256), then the packed source, and runs it only when it is whole. It holds no quotes,
 #: dollars, backslashes, newlines or exclamation marks, so that sh, csh and fish all take it as it stands.
 BOOT = (
@@ -67,6 +70,27 @@ def command(python: str | None = None) -> str:
     >>> command("/opt/python/bin/python3.9")[:60]
     "exec /bin/sh -c 'for p in /opt/python/bin/python3.9 python3 /"
     """
+    return f"exec /bin/sh -c '{_tries(python)}'"
+
+
+def command_as(user: str, *, prompt: str = "", python: str | None = None) -> str:
+    """The same by sudo as another account: GRANTED comes on stdout before all that the runner says.
+
+    With `prompt` sudo asks for a password by printing that, and reads it from stdin; without, it never asks. What
+    sudo says comes on stdout, too, so that it is heard in its order. Raises ValueError on a name that no account has.
+
+    >>> command_as("deploy")[:60]
+    "exec /bin/sh -c 'exec sudo -n -H -u deploy -- /bin/sh -c \\"ec"
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*", user):
+        raise ValueError(f"account {user!r}: not a login name")
+    asks = f"-S -p {prompt}" if prompt else "-n"
+    inside = re.sub(r'(["$])', r"\\\1", _tries(python))
+    return f"exec /bin/sh -c 'exec sudo {asks} -H -u {user} -- /bin/sh -c \"echo {GRANTED}; {inside}\" 2>&1'"
+
+
+def _tries(python: str | None) -> str:
+    """Text for sh that begins the first Python it finds; for single quotes, and with nothing that csh or fish knows."""
     if python and not re.fullmatch(r"[A-Za-z0-9_./+-]+", python):
         raise ValueError(
             f"python {python!r}: only letters, digits and _ . / + - in the name of an interpreter"
@@ -74,8 +98,7 @@ def command(python: str | None = None) -> str:
     name = f"str().join(map(chr,({','.join(str(ord(c)) for c in '__hostler__')})))"
     tries = f"{python} {PYTHONS}" if python else PYTHONS
     return (
-        "exec /bin/sh -c '"
         f"for p in {tries}; do command -v $p >/dev/null 2>&1 && "
         f'exec $p -ISc "{BOOT % name}"; done; '
-        "echo hostler: no python3 on this host >&2; exit 127'"
+        "echo hostler: no python3 on this host >&2; exit 127"
     )

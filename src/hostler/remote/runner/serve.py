@@ -366,6 +366,8 @@ def serve(path: str, held: int, hello: "dict[str, object]", leash: socket.socket
     listener = listen(path)
     log = Log(path)
     spawner = Spawner(surroundings(), account_shell(str(hello.get("shell") or "")), umask)
+    if hello.get("as"):
+        spawner.env.pop(b"SUDO_COMMAND", None)
     spawner.env[b"HOSTLER_RUN"] = str(hello["run"]).encode()
     spawner.env[b"HOSTLER_HOST"] = str(hello["host"]).encode()
     table = Table(path, str(hello["uid"]), log, spawner, cores())
@@ -407,6 +409,16 @@ def become(path: str, held: int, hello: "dict[str, object]", umask: int) -> None
     stay(ours)
 
 
+def go_home() -> None:
+    """Begin where a login of this account would: sudo leaves us in another's folder."""
+    for place in (os.path.expanduser("~"), "/"):
+        try:
+            os.chdir(place)
+            break
+        except OSError:
+            continue
+
+
 def main() -> None:
     """Read the controller's hello and become the runner, or the relay to the one that lives. Raises OSError."""
     umask = os.umask(0o077)
@@ -421,6 +433,8 @@ def main() -> None:
         names = (str(hello.get("spool") or ""), str(hello["uid"]), str(hello["token"]))
     except NONSENSE as error:
         sys.exit("hostler runner: a hello that made no sense: %s" % error)
+    if hello.get("as"):
+        go_home()
     until = time.monotonic() + 20
     while time.monotonic() < until:
         path = folder(*names)
