@@ -20,16 +20,11 @@ LONG = 30.0  # seconds: a bound for what should be quick, never a measure of it
 EVERY_BYTE = bytes(range(256)) * 4 + b"\xff\xfe\x00\xc3("
 
 
-class Ground(Protocol):
-    """One transport with hosts of every kind that a test may meet."""
+class Near(Protocol):
+    """One transport with a host."""
 
     transport: Transport
     host: Host
-    refusing: Host
-    silent: Host
-    unknown: Host
-    stranger: Host  # accepts none of our keys
-    changed: Host  # shows another key than the one on record
 
     def folder(self) -> str:
         """An empty folder on the host."""
@@ -38,6 +33,16 @@ class Ground(Protocol):
     async def cut(self) -> None:
         """Break every line to the host."""
         ...
+
+
+class Ground(Near, Protocol):
+    """One transport with hosts of every kind that a test may meet."""
+
+    refusing: Host
+    silent: Host
+    unknown: Host
+    stranger: Host  # accepts none of our keys
+    changed: Host  # shows another key than the one on record
 
 
 async def read_all(stream: Stream) -> bytes:
@@ -68,11 +73,11 @@ async def soon(run: Callable[[], Awaitable[Finished]]) -> bytes:
                 await asyncio.sleep(0.01)
 
 
-class TransportSuite:
-    """The tests. Subclass it in a module with a `ground` fixture."""
+class LineSuite:
+    """The tests of what an open line keeps, also where there is no network to be lost in."""
 
     @pytest.fixture
-    async def line(self, ground: Ground):
+    async def line(self, ground: Near):
         connection = await ground.transport.connect(ground.host, deadline=LONG)
         yield connection
         await connection.close()
@@ -180,9 +185,7 @@ class TransportSuite:
         stream.write(b"late")
         assert line.alive
 
-    async def test_a_cut_line_wakes_its_readers_with_line_lost(
-        self, ground: Ground, line: Connection
-    ) -> None:
+    async def test_a_cut_line_wakes_its_readers_with_line_lost(self, ground: Near, line: Connection) -> None:
         streams = [await line.stream("cat", deadline=LONG) for _ in range(3)]
         reads = [asyncio.create_task(stream.read()) for stream in streams]
         running = asyncio.create_task(line.run("sleep 600", deadline=LONG))
@@ -214,20 +217,20 @@ class TransportSuite:
             await asyncio.wait_for(stream.read(), LONG)
         await line.close()
 
-    async def test_a_file_put_is_a_file_got(self, ground: Ground, line: Connection) -> None:
+    async def test_a_file_put_is_a_file_got(self, ground: Near, line: Connection) -> None:
         path = f"{ground.folder()}/a file"
         await line.put(EVERY_BYTE, path, deadline=LONG)
         assert await line.get(path, deadline=LONG) == EVERY_BYTE
         await line.put(b"", path, deadline=LONG)
         assert await line.get(path, deadline=LONG) == b""
 
-    async def test_a_large_file_goes_there_and_back(self, ground: Ground, line: Connection) -> None:
+    async def test_a_large_file_goes_there_and_back(self, ground: Near, line: Connection) -> None:
         path, data = f"{ground.folder()}/large", EVERY_BYTE * 1000
         await line.put(data, path, deadline=LONG)
         assert await line.get(path, deadline=LONG, limit=len(data)) == data
 
     async def test_a_file_longer_than_the_limit_is_refused_not_cut(
-        self, ground: Ground, line: Connection
+        self, ground: Near, line: Connection
     ) -> None:
         path = f"{ground.folder()}/long"
         await line.put(b"12345", path, deadline=LONG)
@@ -235,16 +238,37 @@ class TransportSuite:
             await line.get(path, deadline=LONG, limit=4)
         assert await line.get(path, deadline=LONG, limit=5) == b"12345"
 
-    async def test_a_file_that_is_not_there_is_told_as_such(self, ground: Ground, line: Connection) -> None:
+    async def test_a_file_that_is_not_there_is_told_as_such(self, ground: Near, line: Connection) -> None:
         with pytest.raises(FileNotFoundError):
             await line.get(f"{ground.folder()}/nothing", deadline=LONG)
 
     async def test_putting_where_no_folder_is_is_refused_and_the_line_stays(
-        self, ground: Ground, line: Connection
+        self, ground: Near, line: Connection
     ) -> None:
         with pytest.raises((HostRefused, FileNotFoundError)):
             await line.put(b"x", f"{ground.folder()}/no/such/folder", deadline=LONG)
         assert line.alive
+
+    async def test_many_lines_can_be_opened_at_once(self, ground: Near) -> None:
+        opened = await asyncio.gather(
+            *(ground.transport.connect(ground.host, deadline=LONG) for _ in range(5))
+        )
+        done = await asyncio.gather(*(line.run("echo x", deadline=LONG) for line in opened))
+        assert [one.stdout for one in done] == [b"x\n"] * 5
+        await asyncio.gather(*(line.close() for line in opened))
+
+    async def test_a_connect_given_up_leaves_nothing_that_hinders_the_next(self, ground: Near) -> None:
+        task = asyncio.create_task(ground.transport.connect(ground.host, deadline=LONG))
+        await asyncio.sleep(0.002)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        line = await ground.transport.connect(ground.host, deadline=LONG)
+        assert (await line.run("true", deadline=LONG)).code == 0
+        await line.close()
+
+
+class TransportSuite(LineSuite):
+    """The tests of a transport that opens lines over a network. Subclass it in a module with a `ground` fixture."""
 
     async def test_a_refused_port_is_unreachable(self, ground: Ground) -> None:
         with pytest.raises(Unreachable, match="connection refused by"):
@@ -265,20 +289,3 @@ class TransportSuite:
     async def test_a_host_with_another_key_is_a_mismatch(self, ground: Ground) -> None:
         with pytest.raises(HostKeyMismatch, match="host key mismatch"):
             await ground.transport.connect(ground.changed, deadline=LONG)
-
-    async def test_many_lines_can_be_opened_at_once(self, ground: Ground) -> None:
-        opened = await asyncio.gather(
-            *(ground.transport.connect(ground.host, deadline=LONG) for _ in range(5))
-        )
-        done = await asyncio.gather(*(line.run("echo x", deadline=LONG) for line in opened))
-        assert [one.stdout for one in done] == [b"x\n"] * 5
-        await asyncio.gather(*(line.close() for line in opened))
-
-    async def test_a_connect_given_up_leaves_nothing_that_hinders_the_next(self, ground: Ground) -> None:
-        task = asyncio.create_task(ground.transport.connect(ground.host, deadline=LONG))
-        await asyncio.sleep(0.002)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        line = await ground.transport.connect(ground.host, deadline=LONG)
-        assert (await line.run("true", deadline=LONG)).code == 0
-        await line.close()

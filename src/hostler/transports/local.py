@@ -113,8 +113,8 @@ class LocalConnection:
         """End what was begun on this line and is not detached: HUP, and KILL for what stays. Never raises."""
         if self._lost is None:
             self._lost = "the line was closed"
-        left = [process for process in self._processes if not process.over]
-        self._processes.clear()
+        held, self._processes = self._processes, set()
+        left = [process for process in held if not process.over]
         for process in left:
             process.lose(LineLost(self.host.name, self._lost))
         try:
@@ -125,24 +125,33 @@ class LocalConnection:
         finally:
             for process in left:
                 process.kill()
+            for process in held:
+                process.release()
 
     async def _begin(self, command: str) -> Process:
         self._must_live()
         starting = asyncio.ensure_future(begin(command, host=self.host.name))
         try:
-            process = await asyncio.shield(starting)  # one that nobody waits for any more would stay
+            process = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            starting.add_done_callback(
-                lambda done: done.cancelled() or done.exception() or done.result().kill()
-            )
+            starting.add_done_callback(self._unwanted)
             raise
         except (OSError, ValueError) as error:
             raise HostRefused(self.host.name, f"it can't start a command: {_words(error)}") from error
         if self._lost is not None:
             process.kill()
         self._must_live()
-        self._processes = {held for held in self._processes if not held.over} | {process}
+        for held in [held for held in self._processes if held.over]:
+            self._processes.discard(held)
+            held.release()
+        self._processes.add(process)
         return process
+
+    def _unwanted(self, starting: asyncio.Future[Process]) -> None:
+        """End a process that nobody waits for any more."""
+        if not starting.cancelled() and starting.exception() is None:
+            starting.result().kill()
+            self._processes.add(starting.result())
 
     async def _file(self, path: str, deadline: float, use: Callable[[Path], T]) -> T:
         self._must_live()

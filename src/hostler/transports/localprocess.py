@@ -130,6 +130,11 @@ class Process:
         """Wait for its end."""
         await self._process.wait()
 
+    def release(self) -> None:
+        """Let go of what is left of a process that has ended."""
+        if self._process.returncode is not None:
+            self._transport.close()
+
     def kill(self) -> None:
         """End it and its process group at once."""
         self._signal(signal.SIGKILL)
