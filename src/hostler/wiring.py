@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hostler.bus import Bus
 from hostler.clock import SystemClock
@@ -28,7 +28,7 @@ from hostler.model.hosts import Host
 from hostler.model.jobs import RETRYABLE, JobState
 from hostler.model.runs import BatchSpec, Worker
 from hostler.model.templates import Template
-from hostler.ports import Provider, View
+from hostler.ports import Provider, Transport, View
 from hostler.stores.outputs import RunOutputs, read_output
 from hostler.stores.sqlite import Claim, SqliteStore
 from hostler.views.console import Console
@@ -39,9 +39,6 @@ from hostler.views.showing import JobOutput
 from hostler.views.tables import counted
 from hostler.views.words import command_words
 from hostler.work.batch import BatchWork, Setting
-
-if TYPE_CHECKING:
-    from hostler.transports.asyncssh import AsyncsshTransport
 
 
 def owner_name() -> str:
@@ -181,10 +178,6 @@ async def open_batch(
     store: SqliteStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = ()
 ) -> OpenRun:
     """Take up a run that was claimed, new or not: the same path for both. Raises StoreError."""
-    from hostler.transports.asyncssh import (
-        AsyncsshTransport,
-    )  # a quarter of a second, which a refusal needn't wait for
-
     clock, number = SystemClock(), claim.run
     folder = store.run_folder(number)
     assert folder is not None, "a run is worked on from a store on disk"
@@ -216,7 +209,7 @@ async def open_batch(
     spec, workers = rows.spec, {worker.id: worker for worker in rows.workers}
     news.names = {worker.id: worker.host.name for worker in rows.workers}
     assert store.folder is not None
-    transport = AsyncsshTransport(state=store.folder, strict=wanted.strict, say=console.note)
+    transport = _ways(store.folder, wanted=wanted, say=console.note)
     work = BatchWork(
         Batch.load(rows),
         setting=Setting(
@@ -266,7 +259,18 @@ def _command(batch: Batch, template: Template, worker: int, job: int) -> str:
     return command_words(template, queued.args, job, width=200) if queued else ""
 
 
-def _link(worker: Worker, *, transport: AsyncsshTransport, claim: Claim, spec: BatchSpec) -> RunnerLink:
+def _ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Transport:
+    """How hosts are reached: each its own way."""
+    # A quarter of a second, which a refusal needn't wait for.
+    from hostler.transports.asyncssh import AsyncsshTransport
+    from hostler.transports.choosing import Choosing
+    from hostler.transports.local import LocalTransport
+
+    ssh = AsyncsshTransport(state=state, strict=wanted.strict, say=say)
+    return Choosing({"asyncssh": ssh, "local": LocalTransport()}, usual="asyncssh")
+
+
+def _link(worker: Worker, *, transport: Transport, claim: Claim, spec: BatchSpec) -> RunnerLink:
     return RunnerLink(
         worker.host,
         transport=transport,
