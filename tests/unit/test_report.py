@@ -39,9 +39,9 @@ def test_a_run_that_went_well_is_said_in_few_lines() -> None:
         "  1000 ok\n"
         "\n"
         "hosts:\n"
-        "  host  jobs   ok  mean  busy\n"
-        "  n1     500  500  0.1s   51%\n"
-        "  n2     500  500  0.1s   51%\n"
+        "  host  attempts   ok  mean  busy\n"
+        "  n1         500  500  0.1s   51%\n"
+        "  n2         500  500  0.1s   51%\n"
     )
 
 
@@ -121,10 +121,10 @@ def test_two_hundred_hosts_are_shown_by_their_troubles() -> None:
     table_text = text[text.index("hosts:") :].split("\n\n")[0].splitlines()
     assert table_text == [
         "hosts:",
-        "  host           jobs     ok  failed  mean  state",
-        "  n120              0      0                lost",
-        "  n050            103    100       3  97ms",
-        "  (198 others)  19800  19800          0.1s",
+        "  host          attempts     ok  failed  mean  state",
+        "  n120                 0      0                lost",
+        "  n050               103    100       3  97ms",
+        "  (198 others)     19800  19800          0.1s",
     ]
     assert "1 host out:\n  n120: connection refused\n" in text
 

@@ -26,7 +26,7 @@ from hostler.stores.reads.attempts import job as job_row
 from hostler.stores.reads.batch import spec, workers
 from hostler.stores.reads.runs import has_owner, resolve, run
 from hostler.views.colours import wanted
-from hostler.views.report import Findings, Slow
+from hostler.views.report import KINDS, Findings, Slow
 from hostler.views.report import report as drawn
 from hostler.views.tables import counted
 from hostler.views.text import last_line, one_line
@@ -133,7 +133,7 @@ def host_figures(seen: Look) -> list[HostFigures]:
     slots = {
         worker.id: worker.host.slots or seen.spec.slots for worker in workers(seen.reader, seen.row.number)
     }
-    idle = "waiting" if seen.alive else "unused"
+    idle = "waiting" if seen.alive and seen.row.finished is None else "unused"
     return [
         HostFigures(
             host=worker.name,
@@ -142,6 +142,7 @@ def host_figures(seen: Look) -> list[HostFigures]:
             ok=worker.ok,
             failed=worker.failed,
             gone=worker.gone,
+            interrupted=worker.interrupted,
             open=worker.open,
             busy=worker.busy,
             slots=slots.get(worker.id),
@@ -152,7 +153,7 @@ def host_figures(seen: Look) -> list[HostFigures]:
 
 def _standing(state: str, why: str, idle: str) -> str:
     """How a host stands, in a word: one that was up and has a trouble on record is out, whatever came last."""
-    if why and state in ("new", "up"):
+    if state == "lost" or (why and state in ("new", "up")):
         return "out"
     return idle if state == "new" else state
 
@@ -173,6 +174,7 @@ def findings(seen: Look, *, width: int) -> Findings:
     slow = [
         Slow(
             job=attempt.job,
+            n=attempt.n,
             host=attempt.worker,
             elapsed=attempt.elapsed or 0.0,
             command=seen.command_of(attempt.job, width=width),
@@ -180,8 +182,10 @@ def findings(seen: Look, *, width: int) -> Findings:
         for attempt in figures.slowest(reader, number)
     ]
     doubled = figures.maybe_doubled(reader, number)
+    kinds = clusters(failures)
     return Findings(
-        failures=clusters(failures),
+        failures=kinds,
+        commands={each.jobs[0]: seen.command_of(each.jobs[0], width=width) for each in kinds[:KINDS]},
         looked_at=len(bad),
         slowest=slow,
         hosts=host_figures(seen),
@@ -222,6 +226,11 @@ def report_text(reader: Reader, number: int, *, signal: int | None, colour: bool
     result = summary(seen, now=SystemClock().now(), signal=signal)
     code = seen.row.exit_code if seen.row.exit_code is not None else exit_code(seen.counts, signal=signal)
     return drawn(result, findings(seen, width=width), width=width, colour=colour), code
+
+
+def signal_of(row: RunRow) -> int | None:
+    """The signal that stopped a run, as its exit code tells it; None when none did."""
+    return row.exit_code - 128 if row.exit_code is not None and row.exit_code > 128 else None
 
 
 def brief(reader: Reader, number: int, *, signal: int | None) -> str:

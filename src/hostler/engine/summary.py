@@ -213,7 +213,8 @@ class HostFigures:
     """What one worker did in a run.
 
     `state` is a word: waiting, up, out, lost or released; `why` explains the last two troubles. `ok`, `failed` and
-    `gone` count ended attempts (`gone`: those that the host, not the job, ended); `busy` is their seconds together.
+    `gone` and `interrupted` count ended attempts (`gone`: those that went with the host, `interrupted`: those that we
+    ended); `busy` is their seconds together.
     `slots` is how many it ran at once, None when nobody knows.
     """
 
@@ -223,6 +224,7 @@ class HostFigures:
     ok: int = 0
     failed: int = 0
     gone: int = 0
+    interrupted: int = 0
     open: int = 0
     busy: float = 0.0
     slots: int | None = None
@@ -230,7 +232,7 @@ class HostFigures:
     @property
     def ended(self) -> int:
         """Attempts that ended on this host."""
-        return self.ok + self.failed + self.gone
+        return self.ok + self.failed + self.gone + self.interrupted
 
     @property
     def mean(self) -> float | None:

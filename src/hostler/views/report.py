@@ -6,8 +6,9 @@ for one job and for a million, on two hosts and on two hundred, and must never c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hostler.engine.alike import Cluster
 from hostler.engine.summary import HostFigures, Summary
@@ -26,9 +27,10 @@ RED, GREEN, BOLD, PLAIN = "31", "32", "1", "0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slow:
-    """A job that took long: its number, host, seconds, and command as one harmless line."""
+    """An attempt that took long: its job and number, host, seconds, and command as one harmless line."""
 
     job: int
+    n: int = 1
     host: str
     elapsed: float
     command: str
@@ -38,11 +40,12 @@ class Slow:
 class Findings:
     """What a report tells beside the summary.
 
-    `failures` come most first; `looked_at` is how many bad jobs they were made of, when not all were. `repeated`
+    `failures` come most first, `commands` holds those of the jobs that are named first; `looked_at` is how many bad jobs they were made of, when not all were. `repeated`
     are jobs of which an attempt may have run twice, `repeated_count` how many there are.
     """
 
     failures: Sequence[Cluster] = ()
+    commands: Mapping[int, str] = field(default_factory=dict)
     looked_at: int | None = None
     slowest: Sequence[Slow] = ()
     hosts: Sequence[HostFigures] = ()
@@ -100,6 +103,8 @@ def failures_block(summary: Summary, findings: Findings, *, width: int) -> str:
         if cluster.last_line:
             said = cluster.last_line if cluster.exact else f"{cluster.last_line} (and the like)"
             lines.append(fit(f"  {'':{digits}}   {said}", width) + "\n")
+        if command := findings.commands.get(cluster.jobs[0], ""):
+            lines.append(fit(f"  {'':{digits}}   by: {command}", width) + "\n")
     rest = findings.failures[KINDS:]
     if rest:
         lines.append(
@@ -119,7 +124,13 @@ def slowest_block(summary: Summary, slowest: Sequence[Slow], *, width: int, colo
         Column("command", widest=None),
     )
     rows = [
-        (str(slow.job), format_duration(slow.elapsed), slow.host, slow.command) for slow in slowest[:NAMES]
+        (
+            str(slow.job) if slow.n == 1 else f"{slow.job}/{slow.n}",
+            format_duration(slow.elapsed),
+            slow.host,
+            slow.command,
+        )
+        for slow in slowest[:NAMES]
     ]
     return "slowest:\n" + table(heads, rows, width=width, colour=colour)
 
@@ -136,14 +147,17 @@ def hosts_block(hosts: Sequence[HostFigures], *, elapsed: float | None, width: i
         ]
         rest = {id(host) for host in shown}
         others = [host for host in hosts if id(host) not in rest]
-    heads = [Column("host", widest=32), Column("jobs", right=True), Column("ok", right=True)]
-    heads += [Column("failed", right=True), Column("lost", right=True), Column("mean", right=True)]
+    heads = [Column("host", widest=32), Column("attempts", right=True), Column("ok", right=True)]
+    heads += [Column("failed", right=True), Column("lost", right=True), Column("interrupted", right=True)]
+    heads += [Column("mean", right=True)]
     heads += [Column("busy", right=True), Column("state")]
     rows = [_host_row(host, elapsed) for host in shown]
     if others:
         rows.append(_host_row(_together(others), elapsed))
     # A column in which nothing stands says nothing.
-    used = [i for i, head in enumerate(heads) if head.head in ("host", "jobs") or any(row[i] for row in rows)]
+    used = [
+        i for i, head in enumerate(heads) if head.head in ("host", "attempts") or any(row[i] for row in rows)
+    ]
     kept = [[row[i] for i in used] for row in rows]
     return "hosts:\n" + table([heads[i] for i in used], kept, width=width, colour=colour)
 
@@ -156,6 +170,7 @@ def _host_row(host: HostFigures, elapsed: float | None) -> tuple[str, ...]:
         str(host.ok),
         str(host.failed) if host.failed else "",
         str(host.gone) if host.gone else "",
+        str(host.interrupted) if host.interrupted else "",
         format_duration(host.mean) if host.mean is not None else "",
         f"{share:.0%}" if share is not None else "",
         host.state if host.state not in ("up", "released", "") else "",
@@ -170,6 +185,7 @@ def _together(hosts: Sequence[HostFigures]) -> HostFigures:
         ok=sum(host.ok for host in hosts),
         failed=sum(host.failed for host in hosts),
         gone=sum(host.gone for host in hosts),
+        interrupted=sum(host.interrupted for host in hosts),
         open=sum(host.open for host in hosts),
         busy=sum(host.busy for host in hosts),
         slots=sum(slots) if len(slots) == len(hosts) else None,
@@ -189,7 +205,11 @@ def lost_block(hosts: Sequence[HostFigures], *, width: int) -> str:
     lines = [f"{counted(sum(map(len, reasons.values())), 'host')} out:\n"]
     ordered = sorted(reasons.items(), key=lambda item: -len(item[1]))
     for why, names in ordered[:KINDS]:
-        lines.append(fit(f"  {listed(names, shown=NAMES)}: {why}", width) + "\n")
+        text = f"{listed(names, shown=NAMES)}: {why}"  # whole: what to do about it stands at its end
+        wrapped = textwrap.wrap(
+            text, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+        )
+        lines += [fit(line, width) + "\n" for line in wrapped]
     if len(ordered) > KINDS:
         lines.append(f"  and {sum(len(names) for _, names in ordered[KINDS:])} more\n")
     return "".join(lines)

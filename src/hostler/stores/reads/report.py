@@ -12,7 +12,8 @@ from hostler.stores.reading import Reader
 from hostler.stores.reads.attempts import COLUMNS, FROM, attempt_row, marks
 
 #: Endings that are the host's doing, not the job's.
-ENDED_BY_HOST = (Ending.LOST.value, Ending.INTERRUPTED.value, Ending.UNREACHABLE.value)
+ENDED_BY_HOST = (Ending.LOST.value, Ending.UNREACHABLE.value)
+NOT_THE_JOBS = (*ENDED_BY_HOST, Ending.INTERRUPTED.value)
 NOT_WELL = tuple(state for state in JobState if state.final and state is not JobState.OK)
 
 
@@ -30,7 +31,7 @@ class BadJob:
 class WorkerFigures:
     """What one worker did. `busy` adds up the seconds of its attempts, `mean` is their average.
 
-    `failed` counts attempts that the job ended badly, `gone` those that the host ended or lost.
+    `failed` counts attempts that the job ended badly, `gone` those that the host lost, `interrupted` those that we ended.
     """
 
     id: int
@@ -42,6 +43,7 @@ class WorkerFigures:
     ok: int
     failed: int
     gone: int
+    interrupted: int
     open: int
     busy: float
     mean: float | None
@@ -80,14 +82,14 @@ def worker_figures(reader: Reader, run: int) -> list[WorkerFigures]:
     # Grouped before it is joined: joined first, every worker would scan all attempts.
     rows = reader.all(
         "SELECT w.id, w.name, w.state, w.strikes, w.why, coalesce(a.made, 0), coalesce(a.ok, 0), "
-        "coalesce(a.failed, 0), coalesce(a.gone, 0), coalesce(a.open, 0), coalesce(a.busy, 0.0), a.mean "
+        "coalesce(a.failed, 0), coalesce(a.gone, 0), coalesce(a.interrupted, 0), coalesce(a.open, 0), coalesce(a.busy, 0.0), a.mean "
         "FROM worker w LEFT JOIN ("
         "SELECT worker, count(*) AS made, sum(ending = 'ok') AS ok, "
-        f"sum(ending != 'ok' AND ending NOT IN ({marks(ENDED_BY_HOST)})) AS failed, "
-        f"sum(ending IN ({marks(ENDED_BY_HOST)})) AS gone, sum(state = 0) AS open, sum(elapsed) AS busy, "
+        f"sum(ending != 'ok' AND ending NOT IN ({marks(NOT_THE_JOBS)})) AS failed, "
+        f"sum(ending IN ({marks(ENDED_BY_HOST)})) AS gone, sum(ending = 'interrupted') AS interrupted, sum(state = 0) AS open, sum(elapsed) AS busy, "
         "avg(elapsed) AS mean FROM attempt WHERE run = ? AND ending IS NOT ? GROUP BY worker"
         ") a ON a.worker = w.id WHERE w.run = ? ORDER BY w.id",
-        *ENDED_BY_HOST,
+        *NOT_THE_JOBS,
         *ENDED_BY_HOST,
         run,
         Ending.REVOKED.value,
@@ -104,11 +106,12 @@ def worker_figures(reader: Reader, run: int) -> list[WorkerFigures]:
             ok=ok,
             failed=failed,
             gone=gone,
+            interrupted=interrupted,
             open=open_,
             busy=busy,
             mean=mean,
         )
-        for id, name, state, strikes, why, attempts, ok, failed, gone, open_, busy, mean in rows
+        for id, name, state, strikes, why, attempts, ok, failed, gone, interrupted, open_, busy, mean in rows
     ]
 
 
