@@ -63,7 +63,7 @@ def test_a_number_alone_is_a_hole_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["{x}", "{0}", "{100}", "{.}", "{/}", "{%}", "{ }", "{", "}", "{{", "{-1}", "{raw", "{1"]
+    "word", ["{x}", "{0}", "{100}", "{..}", "{./}", "{%%}", "{ }", "{", "}", "{{", "{-1}", "{raw", "{1"]
 )
 def test_braces_of_no_meaning_are_left_alone(word: str) -> None:
     assert argv("echo", word) == (b"echo", word.encode(), b"a b")

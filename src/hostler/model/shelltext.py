@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from hostler.errors import UsageError
 
-HOLE = re.compile(rb"\{(raw|#|[1-9][0-9]?|)\}")
+#: {} {1} {raw} {#} {%}, and parts of a path: {.} {/} {//} {/.} {1/.}. What a shell reads itself, ${1}, is none.
+HOLE = re.compile(rb"\{(raw|(?<!\$\{)(?:#|%|[1-9][0-9]?(?:\.|//|/\.|/)?)|(?:\.|//|/\.|/)?)\}")
 _HEREDOC = re.compile(rb"<<<|<<")
 _CASE = re.compile(rb"case[ \t\n]")
 _CUT = re.compile(rb"[A-Za-z0-9_$<]")

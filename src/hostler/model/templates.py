@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from hostler.errors import UsageError
+from hostler.model.pathparts import PARTS, split_hole
 from hostler.model.shelltext import HOLE, quote, read_holes
 
 Args = tuple[bytes, ...]
@@ -84,8 +85,9 @@ class Template:
     def render(self, args: Args, seq: int) -> Rendered:
         """The command of one job: `args` its arguments, `seq` its number from 1.
 
-        `{}` is all arguments, `{1}` the first, `{#}` the number; where the command has no hole at all, the
-        arguments are appended. Raises UsageError on NUL and on a hole for an argument that the job hasn't.
+        `{}` is all arguments, `{1}` the first, `{#}` the number, `{%}` the slot on its host, `{.}` `{/}` `{//}`
+        `{/.}` parts of a path; where the command has no hole at all, the arguments are appended. Raises UsageError
+        on NUL and on a hole for an argument that the job hasn't.
         """
         return self._render(args, seq)
 
@@ -159,21 +161,73 @@ def _compile_argv(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
     holes = [found.group(1) for word in words for found in HOLE.finditer(word)]
     if not holes:
         return 0, lambda args, seq: Rendered(words + _checked(args), False)
+    if b"%" in holes:
+        return _compile_slots(words, holes)
     needs = _needs(holes)
-    # A word that is only {} becomes as many words as there are arguments; every other stays one.
-    parts = [None if word in (b"{}", b"{raw}") else _joiner(_argv_pieces(word)) for word in words]
+    parts = [_spread(word) or _joiner(_argv_pieces(word)) for word in words]
 
     def render(args: Args, seq: int) -> Rendered:
         _enough(_checked(args), needs)
         made: list[bytes] = []
         for part in parts:
-            if part is None:
-                made += args
+            if isinstance(part, _Spread):
+                made += map(part.part, args)
             else:
                 made.append(part(args, seq))
         return Rendered(tuple(made), False)
 
     return needs, render
+
+
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """A word that is only {}: it becomes as many words as there are arguments; every other stays one."""
+
+    part: Callable[[bytes], bytes]
+
+
+def _spread(word: bytes) -> _Spread | None:
+    found = HOLE.fullmatch(word)
+    if not found or (found.group(1) != b"raw" and found.group(1) not in PARTS):
+        return None
+    return _Spread(PARTS.get(found.group(1), bytes))
+
+
+def _compile_slots(words: Args, holes: Sequence[bytes]) -> tuple[int, Callable[[Args, int], Rendered]]:
+    """Words with {%}: which slot a job gets is known on its host only, so a shell there puts it in."""
+    text: list[bytes | _Fill] = [b"exec"]
+    for word in words:
+        spread = HOLE.fullmatch(word) if _spread(word) else None
+        if spread is None:
+            text += [b" ", *_quoted_pieces(word)]
+        else:
+            text += [b" ", _shell_fill(spread.group(1).replace(b"raw", b""), b"")[0]]
+    join, needs = _joiner(text), _needs(holes)
+
+    def render(args: Args, seq: int) -> Rendered:
+        _enough(_checked(args), needs)
+        return Rendered((join(args, seq),), True)
+
+    return needs, render
+
+
+def _quoted_pieces(word: bytes) -> list[bytes | _Fill]:
+    """A word's pieces, each quoted for a shell."""
+    made: list[bytes | _Fill] = []
+    for piece in _argv_pieces(word):
+        if isinstance(piece, bytes):
+            made.append(quote(piece) if piece else b"")
+        else:
+            made.append(piece if piece is _slot else _quoting(piece))
+    return made if any(piece != b"" for piece in made) else [b"''"]
+
+
+def _quoting(fill: _Fill) -> _Fill:
+    return lambda args, seq: quote(fill(args, seq))
+
+
+def _slot(args: Args, seq: int) -> bytes:
+    return b'"$HOSTLER_SLOT"'
 
 
 def _compile_shell(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
@@ -210,7 +264,7 @@ _COMPILERS = {Kind.ARGV: _compile_argv, Kind.SHELL: _compile_shell, Kind.LINES: 
 
 
 def _needs(holes: Sequence[bytes]) -> int:
-    return max((int(name) for name in holes if name.isdigit()), default=0)
+    return max((split_hole(name)[0] for name in holes), default=0)
 
 
 def _enough(args: Args, needs: int) -> None:
@@ -222,9 +276,7 @@ def _argv_pieces(word: bytes) -> list[bytes | _Fill]:
     pieces: list[bytes | _Fill] = []
     done = 0
     for found in HOLE.finditer(word):
-        name = found.group(1)
-        fill = _number if name == b"#" else _nth(int(name)) if name.isdigit() else _all
-        pieces += [word[done : found.start()], fill]
+        pieces += [word[done : found.start()], _fill(found.group(1))]
         done = found.end()
     return [*pieces, word[done:]]
 
@@ -235,11 +287,33 @@ def _shell_fill(name: bytes, around: bytes) -> tuple[_Fill, bool]:
         return _number, True
     if name == b"raw":
         return lambda args, seq: b" ".join(_checked(args)), True
-    if name:
-        nth = _nth(int(name))
-        return lambda args, seq: quote(nth(args, seq)), False
+    if name == b"%":
+        return _slot, False
     # Inside the user's own quotes all arguments are one word, as the quotes say.
-    return (lambda args, seq: quote(_all(args, seq))) if around else _quote_each, False
+    n, op = split_hole(name)
+    if n or around:
+        return _quoting(_fill(name)), False
+    if not op:
+        return _quote_each, False
+    part = PARTS[op]
+    return lambda args, seq: b" ".join([quote(part(word)) for word in args]), False
+
+
+def _fill(name: bytes) -> _Fill:
+    """What fills a hole where nothing need be quoted."""
+    if name == b"#":
+        return _number
+    if name == b"%":
+        return _slot
+    if name in (b"", b"raw"):
+        return _all
+    n, op = split_hole(name)
+    if not op:
+        return _nth(n)
+    part = PARTS[op]
+    if n:
+        return lambda args, seq: part(args[n - 1])
+    return lambda args, seq: b" ".join([part(word) for word in args])
 
 
 def _all(args: Args, seq: int) -> bytes:
