@@ -51,7 +51,7 @@ def hostler(lab: Lab, *words: str, umask: int = -1) -> subprocess.CompletedProce
     )
 
 
-def of_a_run(lab: Lab, *, run: str = "run1", lifetime: float | None = None) -> Record:
+def of_a_run(lab: Lab, *, run: str = "1" * 32, lifetime: float | None = None) -> Record:
     """A host that belongs to a run whose controller is this process."""
     launch = Launch(
         run=run,
@@ -116,7 +116,7 @@ def test_down_ends_all_or_those_named_and_can_be_said_twice(alone: Lab) -> None:
     assert alone.run(hosts(alone.path)[1], "setsid sleep 1000 </dev/null >/dev/null 2>&1 &").returncode == 0
     assert count_marked(mark)
     done = hostler(alone, "sandbox", "down", "sandbox2", "nosuch")
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert "nosuch: no such sandbox host" in done.stderr
     assert count_marked(mark) == 0
     assert [host.name for host in hosts(alone.path)] == ["sandbox1", "sandbox3"]
@@ -147,7 +147,7 @@ def test_reap_ends_what_is_broken_expired_orphaned_or_of_a_run_that_is_named(alo
     [kept, broken] = alone.hosts(2)
     owned = of_a_run(alone)
     orphan = orphaned(alone)
-    late = of_a_run(alone, run="run2", lifetime=5.0)
+    late = of_a_run(alone, run="2" * 32, lifetime=5.0)
     [dead, expired] = [
         next(entry.record for entry in alone.registry.entries() if entry.name == name)
         for name in (broken.name, late.name)
@@ -156,12 +156,13 @@ def test_reap_ends_what_is_broken_expired_orphaned_or_of_a_run_that_is_named(alo
     os.kill(dead.keeper.pid, signal.SIGKILL)
     os.kill(expired.keeper.pid, signal.SIGSTOP)  # it misses its own fuse
     wait_until(lambda: time.time() > late.started + 5.0)
-    done = hostler(alone, "reap", "--run", "run1", "--json")
+    done = hostler(alone, "reap", "--run", "1" * 32, "--json")
     assert done.returncode == 0, done.stderr
     told = {each["name"]: each["why"] for each in json.loads(done.stdout)}
     assert told == {broken.name: "dead", owned.name: "run", late.name: "expired", orphan: "orphan"}
     assert hosts(alone.path) == (kept,)
     assert "nothing to reap" in hostler(alone, "reap").stderr
+    assert "32 hex digits" in hostler(alone, "reap", "--run", "zz").stderr
 
 
 @pytest.mark.parametrize(

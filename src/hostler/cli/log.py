@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Bytes of each stream that go into a JSON value.
 JSON_LIMIT = 64 << 20
 
+#: Columns of a line where there is no terminal: a command may have 100 kB.
+LINE = 1000
+
 EXAMPLES = "\b\nExamples:\n  hostler log last\n  hostler log 42 17 --stdout > result.txt"
 
 
@@ -105,7 +108,7 @@ def _all(seen: Look, *, failed: bool, as_json: bool) -> None:
     from hostler.views.words import ending_words, took, when
 
     now = SystemClock().now()
-    width = columns_of(1) if is_terminal(1) else None
+    width = columns_of(1) if is_terminal(1) else LINE
     digits = len(str(sum(seen.row.counts.values())))
     wide = min(
         32, max((columns(worker.host.name) for worker in workers(seen.reader, seen.row.number)), default=0)
@@ -116,11 +119,11 @@ def _all(seen: Look, *, failed: bool, as_json: bool) -> None:
             f"{attempt.worker:<{wide}}  {took(attempt, now=now):>6}  {ending_words(attempt):<7}  "
             f"{seen.command_of(attempt.job, width=width)}"
         )
-        sys.stdout.write((line if width is None else fit(line, width)) + "\n")
+        sys.stdout.write(fit(line, width) + "\n")
 
 
 def _chosen(found: Iterable[AttemptRow], *, failed: bool) -> Iterator[AttemptRow]:
-    return (attempt for attempt in found if not failed or attempt.ending not in (None, "ok"))
+    return (attempt for attempt in found if not failed or attempt.ending not in (None, "ok", "revoked"))
 
 
 def _print_list(values: Iterable[dict[str, Any]]) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hostler.errors import UsageError
+
 if TYPE_CHECKING:
     from hostler.providers.sandbox_files import Entry
 
@@ -34,6 +36,9 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
     from hostler.providers.sandbox_end import end, forgotten
     from hostler.providers.sandbox_files import Registry
 
+    for uid in runs:
+        if len(uid) != 32 or set(uid) - set("0123456789abcdef"):
+            raise UsageError(f"--run {uid}: a run's uid is 32 hex digits (hostler status RUN shows it)")
     now, why = SystemClock().now(), {}
 
     def wanted(entry: Entry) -> bool:

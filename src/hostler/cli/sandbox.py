@@ -87,18 +87,20 @@ def down(names: tuple[str, ...]) -> None:
 
     registry = Registry()
     there = registry.entries()
+    known = {word for entry in there for word in (entry.name, entry.id)}
     if names:
         ended = end(registry, lambda entry: entry.name in names or entry.id in names, seconds=DOWN_SECONDS)
-        known = {word for entry in there for word in (entry.name, entry.id)}
         for name in names:
             if name not in known:
-                click.echo(f"hostler: {name}: no such sandbox host, nothing to end", err=True)
+                click.echo(f"hostler: {name}: no such sandbox host (see: hostler sandbox list)", err=True)
     else:
         ended = end(registry, lambda entry: not in_use(entry), seconds=DOWN_SECONDS)
         kept = [entry.name for entry in there if in_use(entry)]
         if kept:
             click.echo(f"hostler: left to their runs, which are at work: {_named(kept)}", err=True)
     click.echo(f"hostler: ended: {_named([entry.name for entry in ended])}", err=True)
+    if any(name not in known for name in names):
+        raise SystemExit(2)
 
 
 @command.command(name="list", epilog="\b\nExamples:\n  hostler sandbox list\n  hostler sandbox list --json")

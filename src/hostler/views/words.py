@@ -25,7 +25,7 @@ PLAIN = {
     Ending.UNREACHABLE: "host unreachable",
     Ending.STAGING_FAILED: "could not be set up",
     Ending.OUTPUT_LIMIT: "too much output",
-    Ending.REVOKED: "taken back before it started",
+    Ending.REVOKED: "revoked",
     Ending.CANCELLED: "cancelled",
     Ending.KILL_FAILED: "could not be killed",
     Ending.TIMEOUT: "timeout",
@@ -48,13 +48,25 @@ def ending_words(attempt: AttemptRow) -> str:
     """How an attempt ended, without its time: "exit 3", "SIGKILL", "timeout", "lost: n07 was rebooted"."""
     if attempt.ending is None:
         return "running" if attempt.started_at is not None else "sent"
-    ending = Ending(attempt.ending)
+    return ending_text(
+        Ending(attempt.ending), code=attempt.code, signal=attempt.signal, detail=attempt.detail
+    )
+
+
+def ending_text(
+    ending: Ending, *, code: int | None = None, signal: int | None = None, detail: str = ""
+) -> str:
+    """An ending in words.
+
+    >>> ending_text(Ending.EXIT, code=3), ending_text(Ending.LOST, detail="n07 was rebooted")
+    ('exit 3', 'lost: n07 was rebooted')
+    """
     if ending is Ending.EXIT:
-        return f"exit {attempt.code}"
+        return f"exit {code}"
     if ending is Ending.SIGNAL:
-        return signal_name(attempt.signal)
+        return signal_name(signal)
     words = PLAIN[ending]
-    return f"{words}: {one_line(attempt.detail.encode())}" if attempt.detail else words
+    return f"{words}: {one_line(detail.encode())}" if detail else words
 
 
 def signal_name(number: int | None) -> str:
