@@ -11,18 +11,31 @@ import pytest
 from hostler.engine import facts as f
 from hostler.engine.batch import Batch
 from hostler.engine.turn import step
-from hostler.model.events import AttemptEnded, Event, JobsAccepted, RunStarted
+from hostler.model.events import (
+    AttemptDispatched,
+    AttemptEnded,
+    Event,
+    HostOut,
+    JobsAccepted,
+    JobsCancelled,
+    RunStarted,
+)
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, JobState, Queued
 from hostler.model.reports import Hello, Renewed, Result, Revoked, Standing
+from hostler.model.requests import Add, Cancel, Change, Pause, Stop, Unpause, Wish
 from hostler.model.runs import BatchRows, BatchSpec, Worker
 from hostler.ports import Turn
 from hostler.stores.sqlite import SqliteStore, open_store
+from hostler.work.asking import Asking
 from tests.unit.world import World
 
 
-async def play(seed: int, *, jobs: int = 25, cut: float = 0.15) -> None:
-    """One run from its submission to its end, with the controller killed after turns, by chance."""
+async def play(seed: int, *, jobs: int = 25, cut: float = 0.15, wishes: int = 0) -> None:
+    """One run from its submission to its end, with the controller killed after turns, by chance.
+
+    So many `wishes` come from other processes, at moments of chance; the last one is that the run is not paused.
+    """
     random = Random(seed)
     workers, retries = random.randint(1, 4), random.randint(0, 2)
     world = World(
@@ -37,6 +50,7 @@ async def play(seed: int, *, jobs: int = 25, cut: float = 0.15) -> None:
     )  # fmt: skip
     history: list[Event] = [JobsAccepted(at=0.0, first=1, last=jobs)]
     accepted: Counter[int] = Counter()
+    asker = Asker(random, store, number, wishes)
     clock = 0.0
     for _ in range(200):  # lives of controllers
         claim = await store.claim(number, owner="test", at=clock)
@@ -47,15 +61,24 @@ async def play(seed: int, *, jobs: int = 25, cut: float = 0.15) -> None:
         batch = Batch.load(await store.batch_rows(number))
         facts: list[f.Fact] = []
         finished: bool | None = False
+        asking = Asking(store, number)
         while not finished:
             clock += random.random()
+            await asker.ask(batch, at=clock)
+            facts = [*[await asking.standing(asked) for asked in await asking.look()], *facts]
+            held = batch.holding
             events, effects = step(batch, facts, at=clock)
+            if held and batch.holding:
+                assert not any(isinstance(e, AttemptDispatched) for e in events), f"seed {seed}"
+            for worker in batch.hands:
+                world.joined(worker)
             facts = []
             if events:
                 await store.commit(Turn(run=number, epoch=claim.epoch, seq=seq + 1, events=events))
                 seq += len(events)
                 history += events
                 accepted.update(e.job for e in events if isinstance(e, AttemptEnded) and e.then.final)
+                accepted.update(job for e in events if isinstance(e, JobsCancelled) for job in e.jobs)
             if random.random() < cut / 10:
                 break
             for effect in effects:
@@ -77,14 +100,59 @@ async def play(seed: int, *, jobs: int = 25, cut: float = 0.15) -> None:
             world.inbox = []
         await check_rows(store, number, spec, hosts, history, claim.epoch)
         await store.release(claim)
-        if finished:
+        if finished and not await unfinished(store, number):
             break
         world.controller_died()
         cut *= 0.97
     else:
         pytest.fail(f"seed {seed}: not finished after 200 lives")
-    judge(world, Counter((await store.batch_rows(number)).counts), jobs, accepted, retries, seed)
+    assert [one.kind for one in await store.requests(number)] == [], f"seed {seed}: not answered"
+    states = await store.standings(number, range(1, jobs + asker.jobs + 1))
+    judge(world, states, jobs + asker.jobs, accepted, max(retries, asker.retries), seed)
     await store.close()
+
+
+async def unfinished(store: SqliteStore, number: int) -> bool:
+    """Whether a job waits or is open, or somebody waits for an answer."""
+    counts = (await store.batch_rows(number)).counts
+    return bool(counts[JobState.QUEUED] or counts[JobState.OPEN] or await store.requests(number))
+
+
+class Asker:
+    """Other processes, who want so many things of a run, and at last that it goes on."""
+
+    def __init__(self, random: Random, store: SqliteStore, number: int, wishes: int) -> None:
+        self.random, self.store, self.number, self.left = random, store, number, wishes
+        self.jobs = self.hosts = self.retries = 0
+
+    async def ask(self, batch: Batch, *, at: float) -> None:
+        """Want something, by chance."""
+        if self.random.random() < 0.9:
+            return
+        if self.left:
+            self.left -= 1
+            await self.make(self.wish(), at=at)
+        elif batch.paused:
+            await self.make(Unpause(), at=at)
+
+    async def make(self, wish: Wish, *, at: float) -> None:
+        jobs = [((b"more",), bytes(32))] * self.random.randint(1, 9) if wish == Add() else []
+        self.jobs += len(jobs)
+        await self.store.make_request(self.number, wish, who="w", at=at, jobs=jobs)
+
+    def wish(self) -> Wish:
+        random = self.random
+        kind = random.randrange(8)
+        if kind < 2:
+            return Cancel(jobs=tuple(random.sample(range(1, 30), random.randint(1, 5))))
+        if kind == 2:
+            self.hosts += 1
+            return Add(hosts=(Host(name=f"h{random.randint(1, 6)}", address="10.0.0.9"),))
+        if kind == 3:
+            change = Change(slots=random.randint(1, 4), timeout=9.0, retries=random.randint(0, 2))
+            self.retries = max(self.retries, change.retries or 0)
+            return change
+        return (Add(), Stop(drain=random.random() < 0.5), Pause(), Unpause())[kind - 4]
 
 
 async def check_rows(
@@ -100,18 +168,25 @@ async def check_rows(
 
 
 def judge(
-    world: World, counts: Counter[JobState], jobs: int, accepted: Counter[int], retries: int, seed: int
+    world: World, states: dict[int, JobState], jobs: int, accepted: Counter[int], retries: int, seed: int
 ) -> None:
     """The world's own record against what the store says."""
-    assert sum(counts.values()) == jobs, f"seed {seed}"
-    assert all(state.final for state, count in counts.items() if count), f"seed {seed}: {counts}"
-    assert max(world.started.values()) == 1, f"seed {seed}: an attempt was started twice"
+    assert len(states) == jobs, f"seed {seed}"
+    assert all(state.final for state in states.values()), f"seed {seed}: {states}"
+    assert max(world.started.values(), default=1) == 1, f"seed {seed}: an attempt was started twice"
     for job in range(1, jobs + 1):
         assert accepted[job] <= 1, f"seed {seed}: job {job} ended {accepted[job]} times"
         if job not in world.torn:
-            assert 1 <= world.effects[job] <= 1 + retries, (
-                f"seed {seed}: job {job} ran {world.effects[job]} times"
+            least = states[job] is not JobState.CANCELLED
+            assert least <= world.effects[job] <= 1 + retries, (
+                f"seed {seed}: job {job} ran {world.effects[job]} times and is {states[job].word}"
             )
+
+
+@pytest.mark.parametrize("block", range(6))
+def test_whatever_others_want_of_it_meanwhile_each_job_ends_once_and_each_is_answered(block: int) -> None:
+    for seed in range(block * 40, block * 40 + 40):
+        asyncio.run(play(seed, wishes=8))
 
 
 @pytest.mark.parametrize("block", range(8))
@@ -212,6 +287,15 @@ def test_a_silent_host_keeps_its_jobs_until_the_lease_and_its_margin_are_over() 
     assert wait.seconds == 120.0 + 10.0 - 5.0 and not sent(effects)
     _, effects = step(batch, [f.LeaseOver(1, wait.since)], at=150.0)
     assert sent(effects) == [(2, 1)]
+
+
+def test_a_line_that_breaks_is_told_of_with_the_moment_at_which_the_hosts_jobs_are_given_up() -> None:
+    batch = small(1)
+    up(batch)
+    step(batch, [f.Heard(1, Renewed(0.1))], at=20.0)
+    told = [step(batch, [f.HostDown(1, "cut")], at=at)[0] for at in (25.0, 26.0, 28.0, 31.0)]
+    assert [[event.type for event in events] for events in told] == [["host.out"], ["host.out"], [], ["host.struck"]]
+    assert told[0] == [HostOut(at=25.0, worker=1, why="cut", until=20.0 + 120.0 + 10.0)]
 
 
 def test_a_late_result_of_a_lost_attempt_changes_nothing() -> None:

@@ -63,20 +63,7 @@ def facts(
         "seconds": result.elapsed,
         "rate": result.rate,
         "next": next_step(seen, result),
-        "hosts": [
-            {
-                "name": host.host,
-                "state": host.state,
-                "why": host.why,
-                "ok": host.ok,
-                "failed": host.failed,
-                "lost": host.gone,
-                "open": host.open,
-                "mean": host.mean,
-                "busy": host.share(result.elapsed),
-            }
-            for host in hosts
-        ],
+        "hosts": [host_facts(host, elapsed=result.elapsed) for host in hosts],
         "open": [
             {
                 "job": attempt.job,
@@ -87,6 +74,21 @@ def facts(
             }
             for attempt in open_
         ],
+    }
+
+
+def host_facts(host: HostFigures, *, elapsed: float | None) -> dict[str, Any]:
+    """What scripts are told of one host."""
+    return {
+        "name": host.host,
+        "state": host.state,
+        "why": host.why,
+        "ok": host.ok,
+        "failed": host.failed,
+        "lost": host.gone,
+        "open": host.open,
+        "mean": host.mean,
+        "busy": host.share(elapsed),
     }
 
 

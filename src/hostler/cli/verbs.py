@@ -18,6 +18,8 @@ VERBS = {
     "runs": "List the runs, newest first.",
     "status": "Show how a run stands: jobs, hosts, what is open.",
     "log": "Show a run's attempts, or all about one job.",
+    "report": "Print a run's final report again.",
+    "events": "Tell what happened in a run, in order.",
     "sandbox": "Begin, list and end real SSH hosts on this machine.",
     "reap": "End machines that nobody will come back for.",
 }

@@ -157,6 +157,19 @@ class HostConnected(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostOut(Event):
+    """A worker's line is gone, or could not be opened; it is tried again.
+
+    What it holds is given up at `until` unless it answers before; None when it holds nothing.
+    """
+
+    type: ClassVar[str] = "host.out"
+    worker: int
+    why: str
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostStruck(Event):
     """A worker failed us for a reason that no job can help."""
 

@@ -17,6 +17,7 @@ from hostler.model.events import (
     HostConnected,
     HostEnrolled,
     HostLost,
+    HostOut,
     HostReleased,
     HostStruck,
     JobsAccepted,
@@ -103,6 +104,10 @@ def _host_connected(db: sqlite3.Connection, run: int, event: HostConnected) -> N
     )
 
 
+def _host_out(db: sqlite3.Connection, run: int, event: HostOut) -> None:
+    db.execute("UPDATE worker SET why = ? WHERE run = ? AND id = ?", (event.why, run, event.worker))
+
+
 def _host_struck(db: sqlite3.Connection, run: int, event: HostStruck) -> None:
     db.execute(
         "UPDATE worker SET strikes = strikes + 1, why = ? WHERE run = ? AND id = ?",
@@ -134,6 +139,7 @@ FACTS: dict[type[Event], Callable[[sqlite3.Connection, int, Any], None]] = {
     HostEnrolled: asking.host_enrolled,
     JobsRequeued: _jobs_requeued,
     HostConnected: _host_connected,
+    HostOut: _host_out,
     HostStruck: _host_struck,
     HostLost: _host_lost,
     HostReleased: _host_released,

@@ -67,7 +67,8 @@ def workers(reader: Reader, run: int) -> list[Worker]:
 
 def _open_attempts(reader: Reader, run: int) -> list[OpenAttempt]:
     rows = reader.all(
-        "SELECT a.job, a.n, a.worker, a.serial, j.args, j.tries, a.started_seq IS NOT NULL, a.dispatched_at, a.started_at "
+        "SELECT a.job, a.n, a.worker, a.serial, j.args, j.tries, a.started_seq IS NOT NULL, "
+        "a.dispatched_at, a.started_at "
         "FROM attempt a JOIN job j ON j.run = a.run AND j.seq = a.job "
         "WHERE a.run = ? AND a.state = 0 ORDER BY a.job",
         run,
