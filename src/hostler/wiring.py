@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from hostler.clock import SystemClock
 from hostler.engine.batch import Batch
 from hostler.engine.hands import Line
 from hostler.engine.summary import Pace, Progress, exit_code
-from hostler.fleet import Fleet
 from hostler.links.runner import RunnerLink
+from hostler.links.sudo import Sudo
 from hostler.model.events import JobsRequeued, RunFinished, RunStarted
 from hostler.model.hosts import Host
 from hostler.model.jobs import RETRYABLE, JobState
 from hostler.model.runs import BatchSpec, Worker
+from hostler.model.secrets import Secret
 from hostler.model.templates import Template
 from hostler.ports import Provider, Transport, View
 from hostler.stores.outputs import RunOutputs, read_output
@@ -94,16 +95,18 @@ class Wanted:
     strict: bool | None = None
     connect_timeout: float = 30.0
     forks: int = 64
+    as_password: Secret | None = None
 
 
 class OpenRun:
     """A run that this process owns, ready to be worked on."""
 
     def __init__(
-        self, work: BatchWork, bus: Bus, live: Live, *, number: int, workers: dict[int, Worker]
-    ) -> None:
+        self, work: BatchWork, bus: Bus, live: Live, *, number: int, workers: dict[int, Worker],
+        transport: Transport,
+    ) -> None:  # fmt: skip
         self.work, self.number, self.live = work, number, live
-        self._bus, self._workers = bus, workers
+        self._bus, self._workers, self._transport = bus, workers, transport
         self._pace: Pace | None = None
         self.signal: int | None = None
 
@@ -117,6 +120,7 @@ class OpenRun:
             line.cancel()
             await asyncio.gather(line, return_exceptions=True)
             self.live.end()
+            await self._transport.close()
         counts = self.work.batch.counts
         left = bool(counts[JobState.QUEUED] + counts[JobState.OPEN])
         code = exit_code(counts, signal=self.signal, halted=self.work.batch.halted and left)
@@ -198,7 +202,7 @@ async def open_batch(
     )
     started = RunStarted(at=clock.now(), epoch=claim.epoch, owner=owner_name(), options=wanted.options)
     await bus.commit([started])
-    rows = await store.batch_rows(number)
+    rows = replace(await store.batch_rows(number), last_seen=claim.last_seen)
     if wanted.retry:
         states = tuple(state for state in RETRYABLE if rows.counts.get(state))
         count = sum(rows.counts[state] for state in states)
@@ -216,14 +220,12 @@ async def open_batch(
             number=number,
             workers=workers,
             template=Template.from_json(spec.template),
-            timeout=spec.timeout,
             connect_timeout=wanted.connect_timeout,
         ),
         store=store,
         bus=bus,
         files=files,
-        fleet=Fleet(transport, limit=wanted.forks),
-        make_link=partial(_link, transport=transport, claim=claim, spec=spec),
+        make_link=partial(_link, transport=transport, claim=claim, spec=spec, password=wanted.as_password),
         show=output,
         news=news,
         clock=clock,
@@ -241,7 +243,7 @@ async def open_batch(
         quiet=wanted.quiet or wanted.progress == "none",
         table=table,
     )
-    run = OpenRun(work, bus, live, number=number, workers=workers)
+    run = OpenRun(work, bus, live, number=number, workers=workers, transport=transport)
     progress.append(run.progress)
     return run
 
@@ -260,17 +262,21 @@ def _command(batch: Batch, template: Template, worker: int, job: int) -> str:
 
 
 def _ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Transport:
-    """How hosts are reached: each its own way."""
+    """How hosts are reached: each its own way, and not too many at once."""
     # A quarter of a second, which a refusal needn't wait for.
     from hostler.transports.asyncssh import AsyncsshTransport
     from hostler.transports.choosing import Choosing
+    from hostler.transports.limited import LimitedTransport
     from hostler.transports.local import LocalTransport
 
     ssh = AsyncsshTransport(state=state, strict=wanted.strict, say=say)
-    return Choosing({"asyncssh": ssh, "local": LocalTransport()}, usual="asyncssh")
+    ways = Choosing({"asyncssh": ssh, "local": LocalTransport()}, usual="asyncssh")
+    return LimitedTransport(ways, limit=wanted.forks)
 
 
-def _link(worker: Worker, *, transport: Transport, claim: Claim, spec: BatchSpec) -> RunnerLink:
+def _link(
+    worker: Worker, *, transport: Transport, claim: Claim, spec: BatchSpec, password: Secret | None
+) -> RunnerLink:
     return RunnerLink(
         worker.host,
         transport=transport,
@@ -281,6 +287,7 @@ def _link(worker: Worker, *, transport: Transport, claim: Claim, spec: BatchSpec
         epoch=claim.epoch,
         slots=spec.slots or worker.host.slots,
         lease=spec.lease,
+        sudo=Sudo(spec.as_user, password) if spec.as_user else None,
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 from hostler.errors import HostRefused
 from hostler.links.sudo import Sudo
 from hostler.model.jobs import Ending, Start
+from hostler.model.secrets import Secret
 from tests.integration.test_accounts import entered
 from tests.town import Town
 
@@ -66,14 +67,14 @@ async def test_an_account_that_nobody_can_log_in_to_has_sh(town: Town, tmp_path:
 async def test_sudo_is_told_the_password_that_it_asks_for_and_nobody_else_sees_it(
     town: Town, tmp_path: Path
 ) -> None:
-    async with entered(town, "bob", tmp_path, sudo=Sudo("deploy", SECRET.encode())) as account:
+    async with entered(town, "bob", tmp_path, sudo=Sudo("deploy", Secret(SECRET))) as account:
         assert (await account.sh("id -un; wc -c")).out == b"deploy\n0\n"
         seen = [looked(pid, file) for pid in town.processes() for file in ("cmdline", "environ")]
         assert len(seen) > 4 and not any(SECRET.encode() in text for text in seen)
 
 
 async def test_a_password_that_is_not_asked_for_is_told_nobody(town: Town, tmp_path: Path) -> None:
-    async with entered(town, "anna", tmp_path, sudo=Sudo("deploy", SECRET.encode())) as account:
+    async with entered(town, "anna", tmp_path, sudo=Sudo("deploy", Secret(SECRET))) as account:
         assert (await account.sh("id -un; wc -c")).out == b"deploy\n0\n"
 
 
@@ -95,7 +96,11 @@ REFUSALS = {
         Sudo("deploy"),
         "sudo: a password is required; give one with --as-password",
     ),
-    "a wrong one": ("bob", Sudo("deploy", b"wrong"), "sudo did not take the password given for deploy"),
+    "a wrong one": (
+        "bob",
+        Sudo("deploy", Secret("wrong")),
+        "sudo did not take the password given for deploy",
+    ),
     "nobody may": ("carl", Sudo("deploy"), "sudo: a password is required"),
     "another command": ("erna", Sudo("deploy"), "sudo"),
     "another account": ("anna", Sudo("bob"), "sudo: a password is required"),

@@ -83,9 +83,16 @@ class RunnerLink:
     async def open(self, ask: Sequence[int], *, deliver: Callable[[Report], None], deadline: float) -> Hello:
         """Reach the runner, starting it where there is none. Raises HostError."""
         self._deliver = deliver
+        python, sudo = self.host.var("python"), self._sudo
+        try:
+            command = sudo.command(python) if sudo else source.command(python)
+        except ValueError as error:
+            raise HostRefused(self.host.name, str(error)) from None
+        # With a clock of its own: the host may have to wait for its turn first.
+        self._connection = await self._transport.connect(self.host, deadline=deadline)
         try:
             async with asyncio.timeout(deadline):
-                stream, frames, found = await self._reach(ask, deadline)
+                stream, frames, found = await self._reach(self._connection, command, ask, deadline)
                 answer = self._answer(*found[0], ask)
         except TimeoutError:
             await self._abandon()
@@ -103,16 +110,11 @@ class RunnerLink:
         return answer
 
     async def _reach(
-        self, ask: Sequence[int], deadline: float
+        self, connection: Connection, command: str, ask: Sequence[int], deadline: float
     ) -> tuple[Stream, wire.Frames, list[tuple[int, bytes]]]:
-        """Connect, start the runner or its relay, and wait for the first frames that it sends."""
-        python, sudo = self.host.var("python"), self._sudo
-        try:
-            command = sudo.command(python) if sudo else source.command(python)
-        except ValueError as error:
-            raise HostRefused(self.host.name, str(error)) from None
-        self._connection = await self._transport.connect(self.host, deadline=deadline)
-        stream = await self._connection.stream(command, deadline=deadline)
+        """Start the runner or its relay, and wait for the first frames that it sends."""
+        sudo = self._sudo
+        stream = await connection.stream(command, deadline=deadline)
         body = json.dumps(self._hello | {"ask": list(ask)}).encode()
         seen = await sudo.pass_by(stream, self.host.name) if sudo else b""
         stream.write(source.parcel() + wire.frame(wire.HELLO, body))
@@ -283,6 +285,10 @@ class RunnerLink:
         """End running attempts by the kill ladder."""
         body = wire.KILL.pack(grace, wire.ENDINGS.index(ending)) + wire.numbers(list(serials))
         self._frame(wire.KILLS, body)
+
+    def resize(self, slots: int) -> None:
+        """Have the host run so many jobs at once from now on."""
+        self._frame(wire.SLOTS, wire.NUMBER.pack(slots))
 
     def ack(self, serials: Sequence[int]) -> None:
         """Say that these results are on our disk."""

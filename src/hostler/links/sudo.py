@@ -10,6 +10,7 @@ import re
 import secrets
 
 from hostler.errors import HostRefused
+from hostler.model.secrets import Secret
 from hostler.ports import Stream
 from hostler.remote import source
 
@@ -25,7 +26,7 @@ VERDICTS = re.compile(
 class Sudo:
     """One way in, as `user`, on one line. `password` is what sudo is told when it asks; without one it may not ask."""
 
-    def __init__(self, user: str, password: bytes | None = None) -> None:
+    def __init__(self, user: str, password: Secret | None = None) -> None:
         self.user, self._password = user, password
         self._prompt = f"hostler-{secrets.token_hex(8)}:" if password is not None else ""
 
@@ -47,7 +48,7 @@ class Sudo:
                 asked += 1
                 if asked > 1:
                     raise HostRefused(host, f"sudo did not take the password given for {self.user}")
-                stream.write(self._password + b"\n")
+                stream.write(self._password.reveal().encode("utf-8", "surrogateescape") + b"\n")
             data = await stream.read()
             seen += data
             if not data or len(seen) > NOISE:

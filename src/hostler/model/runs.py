@@ -19,7 +19,8 @@ class BatchSpec:
     `template` is the command in the form that Template.to_json gives. `slots` is how many jobs a worker runs at
     once (None: as many as it has cores), `timeout` seconds per attempt, `lease` seconds that a host works on with
     nobody listening. `halt` is the rule that ends the run early in the words of HaltRule, `until` the moment at which
-    it is ended anyway (seconds since the epoch), `delay` seconds between two starts.
+    it is ended anyway (seconds since the epoch), `delay` seconds between two starts, `seed` what its jobs were
+    shuffled by. `as_user` is the account that jobs run as where it is not the one logged in to.
     """
 
     template: Any = None
@@ -30,6 +31,8 @@ class BatchSpec:
     halt: str = "never"
     until: float | None = None
     delay: float = 0.0
+    seed: int | None = None
+    as_user: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +64,16 @@ class OpenAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRows:
-    """All of a run that the engine needs to begin or go on: counters, open attempts, workers; never the queue."""
+    """All of a run that the engine needs to begin or go on: counters, open attempts, workers; never the queue.
+
+    `last_seen` is a moment by which the owner before us had died: no host's lease was renewed after it.
+    """
 
     spec: BatchSpec
     counts: dict[JobState, int]
     open: tuple[OpenAttempt, ...] = ()
     workers: tuple[Worker, ...] = ()
+    last_seen: float | None = None
     stopping: bool = False
     draining: bool = False
     paused: bool = False
