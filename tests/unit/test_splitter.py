@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostler.cli.splitter import BLOCK, LONGEST_LINE, Split, jobs_from_lines, jobs_from_sources, split
+from hostler.cli.splitter import BLOCK, LONGEST_LINE, JobLines, split, words_as_bytes
 from hostler.errors import UsageError
 
 
@@ -34,11 +34,14 @@ from hostler.errors import UsageError
         ("batch -- x ::: --help -j", (["batch"], ["x"], (("--help", "-j"),))),
         ("-- a", ([], ["a"], ())),
         (":::", ([], None, ((),))),
-        ("batch :::: f", (["batch", "::::", "f"], None, ())),
+        ("batch :::: f", (["batch"], None, (("f",),))),
+        ("batch ::: a :::+ b ::::+ c", (["batch"], None, (("a",), ("b",), ("c",)))),
     ],
 )
 def test_a_command_line_is_cut_at_the_first_mark(line: str, parts: tuple) -> None:
-    assert split(line.split()) == Split(*parts)
+    done = split(line.split())
+    assert (done.options, done.command, done.sources) == parts
+    assert len(done.marks) == len(done.sources)
 
 
 def test_options_are_never_read_from_the_command_or_the_arguments() -> None:
@@ -47,27 +50,28 @@ def test_options_are_never_read_from_the_command_or_the_arguments() -> None:
     assert words == ["run", "--", "--help", "", " ", "\n", ":::", "--version"]
 
 
-def test_sources_give_every_combination_in_the_order_of_input() -> None:
-    assert list(jobs_from_sources([["a", "b"], ["1", "2"]])) == [
-        (b"a", b"1"),
-        (b"a", b"2"),
-        (b"b", b"1"),
-        (b"b", b"2"),
-    ]
-    assert list(jobs_from_sources([["a", "", "a b"]])) == [(b"a",), (b"",), (b"a b",)]
-    assert list(jobs_from_sources([["a"], []])) == [] and list(jobs_from_sources([])) == []
+def test_each_list_is_known_by_its_mark() -> None:
+    assert split(["--", "x", ":::", "a", ":::+", "b", "::::", "c", "::::+", "d"]).marks == (
+        ":::",
+        ":::+",
+        "::::",
+        "::::+",
+    )
 
 
-def test_arguments_of_any_bytes_come_through_and_nul_is_refused() -> None:
-    assert list(jobs_from_sources([[os.fsdecode(b"\xff"), "é"]])) == [(b"\xff",), ("é".encode(),)]
+def jobs_from_lines(stream: BinaryIO, *, name: str = "stdin") -> JobLines:
+    return JobLines(stream, name=name)
+
+
+def test_words_of_any_bytes_come_through_and_nul_is_refused() -> None:
+    assert words_as_bytes([os.fsdecode(b"\xff"), "é"]) == [b"\xff", "é".encode()]
     with pytest.raises(UsageError, match="holds a NUL byte"):
-        jobs_from_sources([["a\0"]])
+        words_as_bytes(["a\0"])
 
 
-def test_a_product_of_many_is_not_held() -> None:
-    words = [str(n) for n in range(1000)]
-    jobs = jobs_from_sources([words] * 6)
-    assert next(jobs) == (b"0",) * 6
+def test_items_that_end_with_nul_may_hold_newlines() -> None:
+    lines = JobLines(io.BytesIO(b"a\nb\0\0c"), name="stdin", end=b"\0")
+    assert list(lines) == [b"a\nb", b"c"] and lines.skipped == 1
 
 
 @pytest.mark.parametrize(

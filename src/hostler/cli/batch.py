@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.launching import launching, launching_options
+from hostler.cli.options import Marked
 from hostler.cli.pacing import pacing, pacing_options
+from hostler.cli.parsing import said_only
+from hostler.cli.placing import entrusted, housed, placing, placing_options
 from hostler.cli.reaching import reaching, reaching_options
 from hostler.cli.seeing import seeing, seeing_options
 from hostler.cli.shaping import shaping, shaping_options
+from hostler.cli.sourcing import refuse_sourcing, sourcing, sourcing_options
 from hostler.cli.stopping import stand_in
 from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
 from hostler.errors import UsageError
@@ -34,14 +38,20 @@ Examples:
 @click.command(epilog=EXAMPLES, context_settings={"ignore_unknown_options": False})
 @targeting_options
 @reaching_options
-@click.option("--jobs", "job_file", metavar="FILE", help="A file of jobs, one a line, instead of stdin.")
-@click.option("--shell/--no-shell", default=None, help="Take the command as text for a shell, or never do.")
+@placing_options
+@sourcing_options
 @pacing_options
 @shaping_options
 @seeing_options
 @launching_options
-@click.option("--resume", metavar="RUN", help="Go on with a run: number, uid or 'last'.")
-@click.option("--retry", metavar="RUN", help="Put a run's failed jobs back and go on with it.")
+@click.option("--resume", cls=Marked, never="it names one run", metavar="RUN", help="Go on with a run: number, uid or 'last'.")
+@click.option(
+    "--retry",
+    cls=Marked,
+    never="it names one run",
+    metavar="RUN",
+    help="Put a run's failed jobs back and go on with it.",
+)
 @click.argument("stray", nargs=-1, metavar="[-- COMMAND] [::: ARG...]")
 @click.pass_obj
 def command(split: Split, /, stray: tuple[str, ...], **options: Any) -> int:
@@ -57,8 +67,6 @@ def command(split: Split, /, stray: tuple[str, ...], **options: Any) -> int:
             f"{' '.join(stray)!r} stands before '--': hosts are named with --hosts, the command behind '--', "
             "arguments behind ':::'"
         )
-    if split.sources and options["job_file"]:
-        raise UsageError("jobs behind ':::' and --jobs: one or the other")
     if options["resume"] and options["retry"]:
         raise UsageError("--resume and --retry: one or the other")
     if options["resume"] or options["retry"]:
@@ -71,6 +79,7 @@ def command(split: Split, /, stray: tuple[str, ...], **options: Any) -> int:
 def _begin(split: Split, options: dict[str, Any]) -> int:
     """A new run."""
     from hostler.cli.jobsource import JobSource
+    from hostler.cli.rows import with_numbers
     from hostler.model.runs import BatchSpec
     from hostler.model.templates import Template
 
@@ -78,24 +87,30 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
         raise UsageError("no command behind '--': name one, or leave '--' out when each job is a command")
     changes = overrides(options)
     how = wanted(options)
-    template = Template.parse(split.command or (), shell=options["shell"])
-    with closing(JobSource(split.sources, options["job_file"], template)) as source:
-        hosts = [] if how.launch and not names_hosts(options) else chosen_hosts(options)
+    form = sourcing(options)
+    if form.header and not split.command:
+        raise UsageError("--header names columns for a command, and there is none behind '--'")
+    with closing(JobSource(split.sources, options["job_file"], marks=split.marks, form=form)) as source:
+        words = with_numbers(split.command or (), source.names) if form.header else split.command or ()
+        template = Template.parse(words, shell=options["shell"])
+        source.fill(template)
+        hosts = [] if how.launch and not names_hosts(options) else housed(chosen_hosts(options), options)
         from hostler.cli.running import new_run
 
-        spec = BatchSpec(template=template.to_json(), **changes)
-        words = printable(" ".join(split.command)) if split.command else "(each line is a command)"
-        return asyncio.run(new_run(spec=spec, command=words, hosts=hosts, source=source, wanted=how))
+        spec = BatchSpec(template=template.to_json(), seed=form.seed, **changes)
+        shown = printable(" ".join(split.command)) if split.command else "(each line is a command)"
+        return asyncio.run(new_run(spec=spec, command=shown, hosts=hosts, source=source, wanted=how))
 
 
 def _go_on(options: dict[str, Any]) -> int:
-    """A run that is there already."""
-    if options["shell"] is not None:
-        raise UsageError("--shell: a run that goes on keeps its command")
-    if options["exclude"] and not names_hosts(options):
+    """A run that is there already: it keeps its ways, which settings don't change, only flags."""
+    own = said_only(options)
+    refuse_sourcing(own)
+    if own["exclude"] and not names_hosts(own):
         raise UsageError("--exclude: name the hosts that are to join, with --hosts, --hostfile or -i")
-    how = wanted(options, options=overrides(options), retry=bool(options["retry"]))
-    hosts = chosen_hosts(options) if names_hosts(options) else []
+    how = wanted(options, options=overrides(own), retry=bool(options["retry"]))
+    inventory = {"inventory": options["inventory"]}
+    hosts = housed(chosen_hosts(own | inventory), own) if names_hosts(own) else []
     from hostler.cli.running import resumed_run
 
     return asyncio.run(resumed_run(options["resume"] or options["retry"], hosts=hosts, wanted=how))
@@ -103,14 +118,14 @@ def _go_on(options: dict[str, Any]) -> int:
 
 def overrides(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of BatchSpec that were given on this command line: what shapes jobs, and survives a resume."""
-    return pacing(options)
+    return {**pacing(options), **placing(options)}
 
 
 def wanted(given: dict[str, Any], /, **more: Any) -> Wanted:
     """How this controller is to work: what ends with it."""
     from hostler.wiring import Wanted
 
-    return Wanted(**launching(given), **shaping(given), **seeing(given), **reaching(given), **more)
+    return Wanted(**launching(given), **shaping(given), **seeing(given), **reaching(given), **entrusted(given), **more)
 
 
 def printable(words: str) -> str:

@@ -80,6 +80,8 @@ async def _accepted(
         await _end(machines)
         raise
     signals.hold()
+    if spec.seed is not None and not wanted.quiet:
+        _say(f"shuffled; --shuf --seed {spec.seed} gives this order again")
     if source.skipped and not wanted.quiet:
         _say(f"{counted(source.skipped, 'empty line')} skipped: no job in them")
     return await store.claim(number, owner=owner_name(), at=SystemClock().now())
