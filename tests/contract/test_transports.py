@@ -1,4 +1,4 @@
-"""The transport contract, kept by AsyncSSH against a real OpenSSH server and by the memory transport."""
+"""The transport contract: AsyncSSH and the ssh program against a real OpenSSH server, and the memory transport."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from hostler.model.hosts import Host
 from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.transports.memory import MemoryHost, MemoryTransport
 from hostler.transports.memory_programs import Ports
+from hostler.transports.openssh import OpensshTransport
 from hostler.transports.sessions import Duplex
 from tests.contract.own_sshd import OwnSshd, keygen, public
 from tests.contract.transport_suite import LONG, TransportSuite
+
+Kind = type[AsyncsshTransport] | type[OpensshTransport]
 
 
 class SshGround:
     """A real sshd, and ports beside it that refuse or keep silent."""
 
-    def __init__(self, server: OwnSshd, quiet: socket.socket, folder: Path) -> None:
+    def __init__(self, make: Kind, server: OwnSshd, quiet: socket.socket, folder: Path) -> None:
         self.server, self._folder = server, folder
-        self.transport = AsyncsshTransport(
-            state=folder / "state", strict=None, ssh_config=[], say=lambda line: None
-        )
+        self.transport = make(state=folder / "state", strict=None, ssh_config=[], say=lambda line: None)
         other, wrong = keygen(folder / "other"), keygen(folder / "wrong")
         self.host = server.host
         self.stranger = replace(server.host, name="stranger", identity=str(other))
@@ -60,7 +61,19 @@ class TestAsyncssh(TransportSuite):
     ) -> AsyncIterator[SshGround]:
         monkeypatch.setenv("HOME", str(tmp_path))
         with socket.create_server(("127.0.0.1", 0)) as quiet:
-            ground = SshGround(server, quiet, tmp_path)
+            ground = SshGround(AsyncsshTransport, server, quiet, tmp_path)
+            yield ground
+            await ground.transport.close()
+
+
+class TestOpenssh(TransportSuite):
+    @pytest.fixture
+    async def ground(
+        self, server: OwnSshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> AsyncIterator[SshGround]:
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        with socket.create_server(("127.0.0.1", 0)) as quiet:
+            ground = SshGround(OpensshTransport, server, quiet, tmp_path)
             yield ground
             await ground.transport.close()
 

@@ -167,7 +167,7 @@ async def test_a_refusal_names_every_key_and_why_others_were_left_out(
         await visit(make(), bare(server))
     assert str(caught.value) == (
         f"box: no key accepted for {getpass.getuser()}@127.0.0.1: tried 2 keys of the agent and ~/.ssh/id_ed25519;"
-        f" ~/.ssh/id_rsa is encrypted and not in the agent (ssh-add it);"
+        f" ~/.ssh/id_rsa is encrypted and not in the agent (ssh-add it, or --key-passphrase);"
         f" try: ssh -p {server.port} {getpass.getuser()}@127.0.0.1"
     )
 

@@ -6,6 +6,7 @@ Nothing here reads anything. A Secret prints as `[hidden]`; it must never be in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn, SupportsIndex
 
 from hostler.errors import UsageError
 
@@ -30,6 +31,9 @@ class Secret:
 
     def __repr__(self) -> str:
         return "[hidden]"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a secret is neither pickled nor copied")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,3 @@ class Secrets:
 
     password: Secret | None = None
     passphrase: Secret | None = None
-
-    def any(self) -> bool:
-        """Whether there is one at all."""
-        return self.password is not None or self.passphrase is not None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,14 @@ from hostler.errors import HostError, HostRefused
 from hostler.model.hosts import Host
 from hostler.transports.hostkeys import HostKeys, Judge
 from hostler.transports.identities import Hand, Identities
+from hostler.transports.jumps import Jumps
 from hostler.transports.lines import SshConnection
 from hostler.transports.reasons import late, unreachable
-from hostler.transports.sshconfig import Settings, Way, files
+from hostler.transports.sshconfig import Settings, Way, by_hand, files
 from hostler.transports.strictness import Strictness
 from hostler.transports.survey import survey
 
 CIPHERS = "^aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
-JUMPS = 8  # hosts in a row on the way to one
 
 
 class AsyncsshTransport:
@@ -56,7 +55,7 @@ class AsyncsshTransport:
         self._identities = Identities()
         self._keys = HostKeys(state / "known_hosts")
         self._ways: dict[Host, tuple[Way, bool]] = {}
-        self._jumps: dict[str, _Jump] = {}
+        self._jumps = Jumps(self._dial)
 
     async def connect(self, host: Host, *, deadline: float) -> SshConnection:
         """Open a line within `deadline` seconds.
@@ -69,10 +68,8 @@ class AsyncsshTransport:
 
     async def close(self) -> None:
         """Close the lines to jump hosts."""
-        jumps, self._jumps = self._jumps, {}
-        for jump in jumps.values():
-            if jump.conn is not None:
-                await SshConnection(jump.host, jump.conn).close()
+        for jump, line in self._jumps.take():
+            await SshConnection(jump, line).close()
 
     async def _dial(
         self, host: Host, deadline: float, through: tuple[str, ...]
@@ -82,7 +79,7 @@ class AsyncsshTransport:
             async with asyncio.timeout(deadline):
                 way, strict = await self._way(host)
                 place = f"its jump host {way.jump}" if way.jump else way.endpoint
-                tunnel = await self._tunnel(host, way, deadline, through)
+                tunnel = await self._jumps.line(host, way, deadline, through)
                 place = way.endpoint
                 judge = self._keys.judge(host, way, strict=strict)
                 hand = await self._identities.hand(way)
@@ -165,31 +162,6 @@ class AsyncsshTransport:
             held = self._ways[host] = (way, strict)
         return held
 
-    async def _tunnel(
-        self, host: Host, way: Way, deadline: float, through: tuple[str, ...]
-    ) -> asyncssh.SSHClientConnection | None:
-        """The line to the host's jump host, one for all that go through it."""
-        if way.jump is None:
-            return None
-        before, _, last = way.jump.rpartition(",")
-        jump = replace(_host(last, host), jump=before or None)
-        if jump.endpoint in (
-            host.endpoint,
-            way.endpoint,
-        ):  # "Host *" with a ProxyJump concerns the jump host too
-            return None
-        key = f"{before},{jump.endpoint}"
-        if key in through or len(through) >= JUMPS:
-            raise HostRefused(host.name, f"its jump hosts lead in a circle: {' > '.join((*through, key))}")
-        held = self._jumps.setdefault(key, _Jump(jump))
-        async with held.opening:
-            if held.conn is None or held.conn.is_closed():
-                try:
-                    held.conn = await self._dial(jump, deadline, (*through, key))
-                except HostError as error:
-                    raise type(error)(host.name, f"by way of {jump.endpoint}: {error.why}") from error
-            return held.conn
-
     def _failed(
         self, error: Exception, host: Host, place: str, judge: Judge | None, hand: Hand | None
     ) -> HostError:
@@ -200,7 +172,7 @@ class AsyncsshTransport:
             hint = (
                 "name the one to use (IdentityFile and IdentitiesOnly)"
                 if many
-                else f"try: {_ssh(host, user)}"
+                else f"try: {by_hand(host, user)}"
             )
             why = (
                 "it stops listening after so many keys"
@@ -210,32 +182,5 @@ class AsyncsshTransport:
             return HostRefused(host.name, f"{why}: {account}; {hint}")
         if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
             return HostRefused(host.name, f"can't be asked for as configured: {error}")
-        return unreachable(host.name, error, place=place, reached=judge is not None and judge.reached)
-
-
-class _Jump:
-    """A jump host and the line to it."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.opening = asyncio.Lock()
-        self.conn: asyncssh.SSHClientConnection | None = None
-
-
-def _host(text: str, target: Host) -> Host:
-    user, _, rest = text.strip().removeprefix("ssh://").rpartition("@")
-    address, colon, port = rest.rpartition(":")
-    if rest.startswith("[") and rest.endswith("]"):
-        address, colon, port = rest, "", ""
-    if colon and not port.isdigit():
-        raise HostRefused(target.name, f"its jump host {text!r} is not [user@]host[:port]")
-    address = (address if colon else rest).strip("[]")
-    try:
-        return Host(name=address, address=address, user=user or None, port=int(port) if colon else None)
-    except ValueError as error:
-        raise HostRefused(target.name, f"its jump host {text!r}: {error}") from error
-
-
-def _ssh(host: Host, user: str) -> str:
-    port = f"-p {host.port} " if host.port not in (None, 22) else ""
-    return f"ssh {port}{user}@{host.address}"
+        reached, proved = (judge.reached, judge.proved) if judge is not None else (False, False)
+        return unreachable(host.name, error, place=place, reached=reached, proved=proved)

@@ -96,7 +96,7 @@ class Judge(asyncssh.SSHClient):
         self, host: Host, name: str, known: Known, *, pinned: bytes | None, strict: bool, own: Path
     ) -> None:
         self.host, self.name = host, name
-        self._known, self._pinned, self._strict, self._own = known, pinned, strict, own
+        self.known, self.pinned, self.strict, self._own = known, pinned, strict, own
         self.certificates = bool(known.authorities)
         self.why: str | None = None
         self.new: bytes | None = None
@@ -118,9 +118,9 @@ class Judge(asyncssh.SSHClient):
         `asked` is the user's HostKeyAlgorithms: a list, or one that adds (+), removes (-) or puts first (^).
         """
         plain = [algorithm.decode() for algorithm in get_default_public_key_algs()]
-        kinds = {kind_of(self._pinned)} if self._pinned else self._known.kinds()
+        kinds = {kind_of(self.pinned)} if self.pinned else self.known.kinds()
         wanted = {name for kind in kinds for name in SIGNATURES.get(kind, (kind,))}
-        if self._pinned:
+        if self.pinned:
             return [name for name in plain if name in wanted] or plain
         certs = [name.decode() for name in get_default_certificate_algs()] if self.certificates else []
         usual = certs + sorted(plain, key=lambda name: name not in wanted)
@@ -140,7 +140,7 @@ class Judge(asyncssh.SSHClient):
     def trusted(self, *_: object) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[asyncssh.SSHKey]]:
         """What AsyncSSH may take for granted: nothing but what is revoked. Everything else, it asks us."""
         revoked = []
-        for entry in self._known.revoked:
+        for entry in self.known.revoked:
             try:
                 revoked.append(asyncssh.import_public_key(_line(entry.blob)))
             except (ValueError, asyncssh.KeyImportError):
@@ -149,7 +149,7 @@ class Judge(asyncssh.SSHClient):
 
     def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Whether the signer of the host's certificate is an authority for this host."""
-        if any(entry.blob == key.public_data for entry in self._known.authorities):
+        if any(entry.blob == key.public_data for entry in self.known.authorities):
             return True
         self.why = (
             f"its certificate is signed by {fingerprint(key.public_data)}, no @cert-authority for {self.name}"
@@ -161,22 +161,22 @@ class Judge(asyncssh.SSHClient):
         blob = key.public_data
         kind = kind_of(blob)
         shown = f"it shows {kind} {fingerprint(blob)}"
-        if self._pinned is not None:
-            if blob != self._pinned:
+        if self.pinned is not None:
+            if blob != self.pinned:
                 source = f" ({self.host.source})" if self.host.source else ""
-                self.why = f"host key mismatch: {shown}, but {fingerprint(self._pinned)} is pinned{source}"
+                self.why = f"host key mismatch: {shown}, but {fingerprint(self.pinned)} is pinned{source}"
             return self.why is None
-        revoked = self._known.revocation(blob)
+        revoked = self.known.revocation(blob)
         if revoked is not None:
             self.why = f"{shown}, which is revoked in {revoked.place}"
             return False
-        other = self._known.conflict(kind, blob)
+        other = self.known.conflict(kind, blob)
         if other is not None:
             self.why = self.differs(other.place, other.path, shown)
             return False
-        if self._known.holds(blob):
+        if self.known.holds(blob):
             return True
-        if self._strict:
+        if self.strict:
             self.unknown = True
             self.why = f"its key is not on record, and unknown keys are refused: {shown}"
             return False
@@ -193,8 +193,8 @@ class Judge(asyncssh.SSHClient):
 
     def verdict(self, error: asyncssh.HostKeyNotVerifiable) -> HostRefused:
         """The error for a login that ended over the host's key."""
-        if self.why is None and "revoked" in str(error) and self._known.revoked:
-            places = ", ".join(sorted({entry.place for entry in self._known.revoked}))
+        if self.why is None and "revoked" in str(error) and self.known.revoked:
+            places = ", ".join(sorted({entry.place for entry in self.known.revoked}))
             self.why = f"it shows a key that is revoked in {places}"
         kind = HostRefused if self.unknown else HostKeyMismatch
         return kind(self.host.name, self.why or f"host key not verifiable: {error}")

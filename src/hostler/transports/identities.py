@@ -1,17 +1,20 @@
 """Which keys we show a host, in which order, and why others were left out: so that a refusal can name them.
 
-It must never ask for a passphrase or a password. A key that needs one is used through the agent or not at all.
+It must never ask for a passphrase: a key that needs one is used through the agent, or opened with what was given.
 """
 
 from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncssh
 
+from hostler.model.secrets import Secret
+from hostler.transports.logins import ENCRYPTED, NO_FIT
 from hostler.transports.sshconfig import Way
 
 USUAL = ("id_ed25519_sk", "id_ecdsa_sk", "id_ed25519", "id_ecdsa", "id_rsa")
@@ -37,9 +40,9 @@ class Hand:
 
     def account(self) -> str:
         """What was tried and what was not, in one line."""
-        names = [_short(one) if isinstance(one, Path) else one for one in self.tried]
-        tried = f"tried {_listing(names)}" if names else "no key to try"
-        return "; ".join([tried, *(f"{_short(path)} {why}" if path else why for path, why in self.left_out)])
+        names = [short(one) if isinstance(one, Path) else one for one in self.tried]
+        tried = f"tried {listing(names)}" if names else "no key to try"
+        return "; ".join([tried, *(f"{short(path)} {why}" if path else why for path, why in self.left_out)])
 
     def close(self) -> None:
         """Let go of the agent; its keys are of no use afterwards."""
@@ -51,7 +54,8 @@ class Hand:
 class Identities:
     """The account's keys, each file read once until it changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, passphrase: Secret | None = None) -> None:
+        self._passphrase = passphrase
         self._files: dict[tuple[Path, tuple[str, ...]], tuple[_Stamp, Loaded]] = {}
 
     async def hand(self, way: Way) -> Hand:
@@ -72,8 +76,7 @@ class Identities:
                 files += [copy.copy(pair) for pair in one.pairs if pair.public_data not in held]
             elif one.why is not None and not one.publics & held:
                 hand.left_out.append((path, one.why))
-        counted = f"{len(from_agent)} key{'s'[: len(from_agent) != 1]} of the agent"
-        spoken: list[str | Path] = [counted] if from_agent else []
+        spoken: list[str | Path] = [_of_agent(len(from_agent))] if from_agent else []
         if named:
             first = [pair for pair in from_agent if pair.public_data in chosen]
             rest = [pair for pair in from_agent if pair.public_data not in chosen]
@@ -81,6 +84,26 @@ class Identities:
         else:
             hand.pairs, hand.tried = from_agent + files, spoken + names
         return hand
+
+    def account(self, way: Way, tried: Sequence[str | None], taken: Sequence[str]) -> str:
+        """What the ssh program tried and what it could not, in one line; None in `tried` is a key of the agent.
+
+        `taken` are keys that the host would have accepted.
+        """
+        files = list(dict.fromkeys(name for name in tried if name is not None))
+        hand = Hand()
+        for name in dict.fromkeys([*files, *way.keys]):
+            path = Path(os.path.expanduser(name))
+            if name in files and name not in taken:
+                hand.tried.append(path)
+            elif path.exists() or name in taken or len(way.keys) == 1:
+                why = self._load([path], [], way.certificates)[path].why
+                if why is not None:
+                    hand.left_out.append((path, why))
+        count = sum(name is None for name in tried)
+        if count:
+            hand.tried.append(_of_agent(count))
+        return hand.account()
 
     async def _agent(self, way: Way, hand: Hand, chosen: frozenset[bytes]) -> list[asyncssh.SSHKeyPair]:
         if not way.agent or (way.only and not chosen):
@@ -109,7 +132,7 @@ class Identities:
                 continue
             held = self._files.get((path, certificates))
             if held is None or held[0] != stamp:
-                held = self._files[path, certificates] = (stamp, _read(path, certificates))
+                held = self._files[path, certificates] = (stamp, _read(path, certificates, self._passphrase))
             found[path] = held[1]
         return found
 
@@ -129,20 +152,29 @@ def _stamp(path: Path) -> _Stamp | OSError:
     return key.st_mtime_ns, key.st_ino, certified
 
 
-def _read(path: Path, certificates: tuple[str, ...]) -> Loaded:
+def _read(path: Path, certificates: tuple[str, ...], passphrase: Secret | None) -> Loaded:
     publics = _publics(path)
     certs = [name for name in map(os.path.expanduser, certificates) if os.access(name, os.R_OK)]
     try:
-        pairs = tuple(asyncssh.load_keypairs(str(path), certlist=certs))
+        pairs = _opened(path, certs, passphrase)
     except OSError as error:
         return Loaded(why=f"can't be read ({error.strerror})", publics=publics)
     except (ValueError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-        if "assphrase" in str(error):
-            return Loaded(why="is encrypted and not in the agent (ssh-add it)", publics=publics)
+        if "assphrase" in str(error) or isinstance(error, asyncssh.KeyEncryptionError):
+            return Loaded(why=ENCRYPTED if passphrase is None else NO_FIT, publics=publics)
         if publics:  # a public key, naming one that the agent holds
             return Loaded(why="is not held by the agent", publics=publics)
         return Loaded(why="is not a private key that can be used", publics=publics)
     return Loaded(pairs=pairs, publics=publics | {pair.public_data for pair in pairs})
+
+
+def _opened(path: Path, certs: list[str], passphrase: Secret | None) -> tuple[asyncssh.SSHKeyPair, ...]:
+    try:
+        return tuple(asyncssh.load_keypairs(str(path), certlist=certs))
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+        if passphrase is None or "assphrase" not in str(error):
+            raise
+    return tuple(asyncssh.load_keypairs(str(path), passphrase.reveal(), certlist=certs))
 
 
 def _publics(path: Path) -> frozenset[bytes]:
@@ -159,10 +191,20 @@ def _publics(path: Path) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def _short(path: Path) -> str:
+def _of_agent(count: int) -> str:
+    return f"{count} key{'s'[: count != 1]} of the agent"
+
+
+def short(path: Path) -> str:
+    """A path as people write it."""
     home = Path.home()
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
-def _listing(words: list[str]) -> str:
+def listing(words: list[str]) -> str:
+    """Words as a sentence names them.
+
+    >>> listing(["a", "b", "c"])
+    'a, b and c'
+    """
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -136,6 +136,11 @@ def kind_of(blob: bytes) -> str:
     return blob[4 : 4 + length].decode("ascii", "replace")
 
 
+def written(names: str, blob: bytes) -> str:
+    """A key as a line of a known_hosts file."""
+    return f"{names} {kind_of(blob)} {base64.b64encode(blob).decode()}\n"
+
+
 class KnownHosts:
     """Readings of known_hosts files, each parsed once until it changes on disk."""
 
@@ -260,7 +265,7 @@ def learn(path: Path, entries: Sequence[tuple[str, bytes]]) -> list[Entry | None
             answers.append(found[0] if found and not same else None)
             if not found and name not in new:
                 new[name] = blob
-                lines.append(f"{name} {kind_of(blob)} {base64.b64encode(blob).decode()}\n")
+                lines.append(written(name, blob))
         if lines:
             size = os.fstat(fd).st_size
             gap = b"\n" if size and os.pread(fd, 1, size - 1) != b"\n" else b""

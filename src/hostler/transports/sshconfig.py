@@ -75,6 +75,16 @@ def files(given: Sequence[Path] | None) -> tuple[Path, ...]:
     return tuple(path for path in given if os.access(path, os.R_OK) and path.stat().st_size)
 
 
+def by_hand(host: Host, user: str) -> str:
+    """The command by which a person would try the host.
+
+    >>> by_hand(Host(name="a", address="web1", port=2222), "me")
+    'ssh -p 2222 me@web1'
+    """
+    port = f"-p {host.port} " if host.port not in (None, 22) else ""
+    return f"ssh {port}{user}@{host.address}"
+
+
 class Settings:
     """The configuration of one run: each host's way, read once for all hosts that are told the same things."""
 
@@ -111,7 +121,7 @@ def settle(host: Host, said: _Said | None, env: Mapping[str, str]) -> Way:
             only=host.identity is not None,
             agent=env.get("SSH_AUTH_SOCK"),
             jump=host.jump,
-            known_hosts=_known_hosts(None, None, {}),
+            known_hosts=known_hosts_files(None, None, {}),
         )
     address = said.text("Hostname") or host.address
     port = host.port or said.number("Port") or 22
@@ -134,7 +144,7 @@ def settle(host: Host, said: _Said | None, env: Mapping[str, str]) -> Way:
         agent=_agent(said, env),
         jump=host.jump or said.text("ProxyJump"),
         proxy=None if host.jump else said.text("ProxyCommand"),
-        known_hosts=_known_hosts(
+        known_hosts=known_hosts_files(
             said.texts("UserKnownHostsFile"), said.texts("GlobalKnownHostsFile"), tokens
         ),
         host_key_algorithms=said.text("HostKeyAlgorithms"),
@@ -218,7 +228,7 @@ def _agent(said: _Said, env: Mapping[str, str]) -> str | None:
     return env.get(path[1:].strip("{}")) if path.startswith("$") else os.path.expanduser(path)
 
 
-def _known_hosts(
+def known_hosts_files(
     user: tuple[str, ...] | None, system: tuple[str, ...] | None, tokens: Mapping[str, str]
 ) -> tuple[Path, ...]:
     home = os.path.expanduser("~")

@@ -20,10 +20,15 @@ PATIENCE = 10.0  # seconds for the ssh program to answer
 
 
 class Strictness:
-    """Answers for each host whether its unknown key is refused. `say` gets remarks, each once."""
+    """Answers for each host whether its unknown key is refused. `say` gets remarks, each once.
 
-    def __init__(self, config: Sequence[Path], survey: Survey, *, say: Callable[[str], None]) -> None:
-        self._config, self._say = config, say
+    `read` says that the other words of the survey do count, for it is ssh that reaches the host.
+    """
+
+    def __init__(
+        self, config: Sequence[Path], survey: Survey, *, say: Callable[[str], None], read: bool = False
+    ) -> None:
+        self._config, self._say, self._read = config, say, read
         self._said = survey.said
         self._told: set[str] = set()
         self._asking = asyncio.Semaphore(4)
@@ -36,7 +41,8 @@ class Strictness:
             if concerns is False:
                 continue
             if said.word != STRICT_WORD:
-                self._remark(f"{said.where}: {said.word} is not read by hostler")
+                if not self._read:
+                    self._remark(f"{said.where}: {said.word} is not read by hostler")
             elif concerns is None:
                 value = await self._ask(host, way, said)
                 break

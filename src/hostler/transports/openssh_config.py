@@ -1,0 +1,125 @@
+"""What ssh itself says of one host's configuration (`ssh -G`), as far as we must know it: asked, never guessed.
+
+It must never be asked of hosts that AsyncSSH reaches: a process for each is what that spares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostler.errors import HostRefused, Unreachable
+from hostler.model.hosts import Host
+from hostler.transports.sshconfig import Way, known_hosts_files
+
+PATIENCE = 10.0  # seconds for the ssh program to answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A host's way, the user's own control socket for it if there is one, and variables for its commands."""
+
+    way: Way
+    control: str | None
+    env: tuple[tuple[str, str], ...]
+
+
+async def ask(host: Host, config: Sequence[str]) -> Answer:
+    """Ask `ssh -G` with the words `config` that name the files. Raises HostRefused, Unreachable."""
+    words = ["-G", *config, *reaching(host)]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "ssh", *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE, env={**os.environ, "LC_ALL": "C"},
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise HostRefused(host.name, "no ssh program here (install openssh-client)") from error
+    except OSError as error:
+        raise Unreachable(host.name, f"the ssh program can't be started: {error.strerror}") from error
+    try:
+        async with asyncio.timeout(PATIENCE):
+            out, err = await process.communicate()
+    except TimeoutError as error:
+        raise Unreachable(host.name, f"ssh -G gave no answer within {PATIENCE:g}s") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        said = err.decode("utf-8", "replace").strip().splitlines() or ["ssh -G failed"]
+        raise HostRefused(host.name, f"your SSH configuration can't be used: {said[0][:300]}")
+    return settle(host, out.decode("utf-8", "surrogateescape"), os.environ)
+
+
+def reaching(host: Host) -> list[str]:
+    """The words that put the host's own fields above the configuration, its name last."""
+    words = []
+    if host.user:
+        words += ["-l", host.user]
+    if host.port:
+        words += ["-p", str(host.port)]
+    if host.identity:
+        words += ["-o", option("IdentityFile", host.identity), "-o", "IdentitiesOnly=yes"]
+    return [*words, "--", host.address]
+
+
+def option(name: str, value: str) -> str:
+    """One -o, its value taken as it is.
+
+    >>> option("UserKnownHostsFile", "/a b/50%")
+    'UserKnownHostsFile="/a b/50%%"'
+    """
+    return f'{name}="{value.replace("%", "%%")}"'
+
+
+def settle(host: Host, text: str, environ: Mapping[str, str]) -> Answer:
+    """Make a way of what `ssh -G` printed."""
+    said: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        word, _, value = line.partition(" ")
+        said.setdefault(word.lower(), []).append(value)
+
+    def one(word: str) -> str | None:
+        value = said.get(word, [""])[0]
+        return value if value and value != "none" else None
+
+    address, user, alias = one("hostname") or host.address, one("user") or "", one("hostkeyalias")
+    port = int(one("port") or 22)
+    tokens = {"h": address, "n": host.address, "p": str(port), "r": user, "k": alias or address}
+    way = Way(
+        address=address,
+        port=port,
+        user=user,
+        alias=alias,
+        keys=tuple(said.get("identityfile", ())),
+        jump=host.jump or one("proxyjump"),
+        proxy=None if host.jump else one("proxycommand"),
+        known_hosts=known_hosts_files(
+            _words(one("userknownhostsfile")), _words(one("globalknownhostsfile")), tokens
+        ),
+    )
+    env: dict[str, str] = {}
+    for pattern in " ".join(said.get("sendenv", ())).split():
+        env |= {name: value for name, value in environ.items() if fnmatch.fnmatchcase(name, pattern)}
+    for word in said.get("setenv", ()):
+        name, equals, value = word.partition("=")
+        if equals:
+            env[name] = value
+    control = one("controlpath")
+    return Answer(way=way, control=control and os.path.expanduser(control), env=tuple(env.items()))
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    if Path(os.path.expanduser(text)).exists():  # printed without quotes
+        return (text,)
+    try:
+        return tuple(shlex.split(text))
+    except ValueError:
+        return (text,)
