@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hostler.bus import Bus
-from hostler.clock import SystemClock
+from hostler.clock import Clock, SystemClock
 from hostler.engine.batch import Batch
 from hostler.engine.hands import Line
 from hostler.engine.summary import Pace, Progress, exit_code
@@ -31,6 +31,7 @@ from hostler.model.secrets import Secret
 from hostler.model.templates import Template
 from hostler.ports import Provider, Transport, View
 from hostler.stores.outputs import RunOutputs, read_output
+from hostler.stores.ownership import BEAT
 from hostler.stores.sqlite import Claim, SqliteStore
 from hostler.views.console import Console
 from hostler.views.hostnews import HostNews
@@ -109,16 +110,18 @@ class OpenRun:
         self._bus, self._workers, self._transport = bus, workers, transport
         self._pace: Pace | None = None
         self.signal: int | None = None
+        self.beat: Callable[[], None] = lambda: None
 
     async def go(self) -> int:
         """Work until the run is over, and record how; its exit code. Raises StoreError."""
         clock = SystemClock()
-        line = asyncio.create_task(self.live.run())
+        beside = [asyncio.create_task(self.live.run()), asyncio.create_task(self._beating(clock))]
         try:
             stuck = await self.work.run()
         finally:
-            line.cancel()
-            await asyncio.gather(line, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             self.live.end()
             await self._transport.close()
         counts = self.work.batch.counts
@@ -127,6 +130,12 @@ class OpenRun:
         state = "stopped" if stuck or left else "finished"
         await self._bus.commit([RunFinished(at=clock.now(), state=state, exit_code=code)])
         return code
+
+    async def _beating(self, clock: Clock) -> None:
+        """Leave signs of life, by which the next owner knows how long hosts have been without us."""
+        while True:
+            self.beat()
+            await clock.sleep(BEAT)
 
     def stop(self, number: int, why: str) -> None:
         """Ask for the end, because of the signal `number`."""
@@ -202,7 +211,7 @@ async def open_batch(
     )
     started = RunStarted(at=clock.now(), epoch=claim.epoch, owner=owner_name(), options=wanted.options)
     await bus.commit([started])
-    rows = replace(await store.batch_rows(number), last_seen=claim.last_seen)
+    rows = await store.batch_rows(number)
     if wanted.retry:
         states = tuple(state for state in RETRYABLE if rows.counts.get(state))
         count = sum(rows.counts[state] for state in states)
@@ -215,7 +224,7 @@ async def open_batch(
     assert store.folder is not None
     transport = _ways(store.folder, wanted=wanted, say=console.note)
     work = BatchWork(
-        Batch.load(rows),
+        Batch.load(replace(rows, last_seen=claim.last_seen)),
         setting=Setting(
             number=number,
             workers=workers,
@@ -244,6 +253,7 @@ async def open_batch(
         table=table,
     )
     run = OpenRun(work, bus, live, number=number, workers=workers, transport=transport)
+    run.beat = partial(store.beat, claim)
     progress.append(run.progress)
     return run
 

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -132,6 +133,23 @@ async def test_of_several_processes_that_claim_a_run_at_once_one_gets_it(tmp_pat
             claimer.kill()
             claimer.communicate()
         assert not has_owner(store.reader, 1)
+    await store.close()
+
+
+async def test_who_takes_a_run_up_knows_when_its_last_owner_lived(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    mine = await begun(store, 1)
+    folder = store.run_folder(mine.claim.run)
+    assert folder is not None
+    await store.release(mine.claim)
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    for at, seen in ((time.time() - 60.0, time.time() - 50.0), (booted - 1000.0, booted)):
+        os.utime(folder / "lock", (at, at))
+        claim = await store.claim(mine.claim.run, owner="next", at=1.0)
+        assert claim.last_seen == pytest.approx(seen, abs=5.0)
+        store.beat(claim)
+        assert (folder / "lock").stat().st_mtime == pytest.approx(time.time(), abs=5.0)
+        await store.release(claim)
     await store.close()
 
 

@@ -8,6 +8,8 @@ decided elsewhere: in `turn`, `attempts`, `lines` and `dealing`, which change th
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import replace
+from typing import Any
 
 from hostler.engine.facts import Ack, Effect, Wake
 from hostler.engine.hands import Hand, Try
@@ -17,9 +19,14 @@ from hostler.model.events import (
     AttemptStarted,
     Event,
     HostConnected,
+    HostEnrolled,
     JobsAccepted,
+    JobsCancelled,
     JobsRequeued,
+    RunPaused,
     RunStarted,
+    RunUnpaused,
+    SettingChanged,
     StopRequested,
 )
 from hostler.model.halting import HaltRule
@@ -34,7 +41,8 @@ class Batch:
         self.spec = spec
         self.counts: Counter[JobState] = Counter()
         self.hands: dict[int, Hand] = {}
-        self.stopping = False
+        self.names: dict[str, int] = {}
+        self.stopping = self.paused = False
         # From here on nothing is durable. `draining` qualifies `stopping`: what runs is let end by itself.
         self.draining = self.halted = False
         self.halt = HaltRule.parse(spec.halt)
@@ -46,6 +54,12 @@ class Batch:
         self.loading = False
         self.losses: Counter[int] = Counter()
         self.given_up: dict[tuple[int, int], tuple[int, int]] = {}
+        # Jobs that are to be cancelled and the requests that say so; requests and what became of their jobs.
+        self.cancelling: dict[int, set[int]] = {}
+        self.asked: dict[int, dict[int, str]] = {}
+        self.cancelled: set[int] = set()
+        #: Only requests are answered, and nothing else is set in motion.
+        self.visiting = False
         self.finished = False
         self.first_up = 0.0
         self.effects: list[Effect] = []
@@ -60,12 +74,14 @@ class Batch:
         """A batch as its rows tell it."""
         batch = cls(rows.spec)
         batch.counts.update({state: count for state, count in rows.counts.items() if count})
-        batch.stopping = rows.stopping
+        batch.stopping, batch.draining, batch.paused = rows.stopping, rows.draining, rows.paused
         for worker in rows.workers:
+            batch.names[worker.host.name] = worker.id
             batch.hands[worker.id] = Hand(worker.id, serial=worker.serial, spool=worker.spool)
         for row in rows.open:
             queued = Queued(row.job, row.args, row.tries, row.n)
             hand = batch.hands[row.worker]
+            hand.renewed = rows.last_seen or 0.0
             hand.open[row.serial] = Try(queued, row.n, row.worker, row.serial, row.started)
         if batch.halt is not None and batch.halt.met(batch.counts):
             # It was halted, and somebody goes on with it all the same: the rule begins anew.
@@ -77,6 +93,9 @@ class Batch:
         return (
             {state: count for state, count in self.counts.items() if count},
             self.stopping,
+            self.paused,
+            self.spec,
+            self.names,
             {
                 hand.id: (
                     hand.serial,
@@ -102,6 +121,11 @@ class Batch:
         if moment not in self.awaited:
             self.awaited.add(moment)
             self.effects.append(Wake(moment, max(0.0, moment - self.at)))
+
+    @property
+    def holding(self) -> bool:
+        """Whether nothing new may be started for the time being."""
+        return self.stopping or self.paused or self.visiting
 
     def begin(self, at: float) -> None:
         """Begin a turn, at this moment."""
@@ -148,6 +172,17 @@ class Batch:
             self.stopping = self.draining = self.halted = False
         elif type(event) is JobsAccepted:
             counts[JobState.QUEUED] += event.last - event.first + 1
+        elif type(event) is JobsCancelled:
+            counts[JobState.QUEUED] -= len(event.jobs)
+            counts[JobState.CANCELLED] += len(event.jobs)
+        elif type(event) is RunPaused or type(event) is RunUnpaused:
+            self.paused = type(event) is RunPaused
+        elif type(event) is SettingChanged:
+            change: dict[str, Any] = {event.name: event.value}
+            self.spec = replace(self.spec, **change)
+        elif type(event) is HostEnrolled:
+            self.names[event.name] = event.worker
+            self.hands.setdefault(event.worker, Hand(event.worker))
         elif type(event) is JobsRequeued:
             for state in event.states:
                 counts[JobState.QUEUED] += counts.pop(JobState(state), 0)

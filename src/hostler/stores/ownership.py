@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 # A look at a lock holds it, shared, for some microseconds. Whoever wants it must not take that for an owner and tries
 # this often, this many seconds apart.
 TRIES = 4
 PAUSE = 0.02
+#: Seconds between two signs of life of an owner.
+BEAT = 10.0
 
 
 class RunLock:
@@ -22,6 +25,25 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "lock"
         self._fd: int | None = None
+        self._before: float | None = None
+
+    @property
+    def last_seen(self) -> float | None:
+        """A moment by which the last owner had died, seconds since the epoch: at most a BEAT after it did.
+
+        After a power cut the file's time may be an older one, but then that owner died before this machine's boot.
+        None when nothing is known, or while the lock isn't held.
+        """
+        if self._before is None:
+            return None
+        now = time.time()
+        booted = now - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return min(now, max(self._before + BEAT, booted))
+
+    def beat(self) -> None:
+        """Leave a sign of life for the next owner. Raises OSError."""
+        if self._fd is not None:
+            os.utime(self._fd)
 
     def take(self) -> bool:
         """Take the lock if nobody has it; says whether it is ours now."""
@@ -31,7 +53,8 @@ class RunLock:
         except BlockingIOError:
             os.close(fd)
             return False
-        self._fd = fd
+        self._fd, self._before = fd, os.fstat(fd).st_mtime
+        self.beat()
         return True
 
     def drop(self) -> None:

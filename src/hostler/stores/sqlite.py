@@ -47,12 +47,16 @@ _BUSY_FOR = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Proof that a run is ours: its epoch stands in every turn, `seq` is the number of the run's last event."""
+    """Proof that a run is ours: its epoch stands in every turn, `seq` is the number of the run's last event.
+
+    `last_seen` is a moment by which the owner before us had died, None when nobody knows.
+    """
 
     run: int
     uid: str
     epoch: int
     seq: int
+    last_seen: float | None = None
 
 
 def open_store(folder: Path | None, *, clock: Clock | None = None) -> SqliteStore:
@@ -174,7 +178,13 @@ class SqliteStore:
                 lock.drop()
             raise
         self._locks[run] = lock
-        return Claim(run=run, uid=uid, epoch=epoch, seq=seq)
+        return Claim(run=run, uid=uid, epoch=epoch, seq=seq, last_seen=lock.last_seen if lock else None)
+
+    def beat(self, claim: Claim) -> None:
+        """Leave a sign of life in a run that is ours, for whoever takes it up when we have died."""
+        if lock := self._locks.get(claim.run):
+            with suppress(OSError):
+                lock.beat()
 
     async def release(self, claim: Claim) -> None:
         """Let the run go, so that another process may claim it."""

@@ -31,7 +31,8 @@ class BadJob:
 class WorkerFigures:
     """What one worker did. `busy` adds up the seconds of its attempts, `mean` is their average.
 
-    `failed` counts attempts that the job ended badly, `gone` those that the host lost, `interrupted` those that we ended.
+    `failed` counts attempts that the job ended badly, `gone` those that the host lost, `interrupted` those that we
+    ended.
     """
 
     id: int
@@ -82,11 +83,13 @@ def worker_figures(reader: Reader, run: int) -> list[WorkerFigures]:
     # Grouped before it is joined: joined first, every worker would scan all attempts.
     rows = reader.all(
         "SELECT w.id, w.name, w.state, w.strikes, w.why, coalesce(a.made, 0), coalesce(a.ok, 0), "
-        "coalesce(a.failed, 0), coalesce(a.gone, 0), coalesce(a.interrupted, 0), coalesce(a.open, 0), coalesce(a.busy, 0.0), a.mean "
+        "coalesce(a.failed, 0), coalesce(a.gone, 0), coalesce(a.interrupted, 0), coalesce(a.open, 0), "
+        "coalesce(a.busy, 0.0), a.mean "
         "FROM worker w LEFT JOIN ("
         "SELECT worker, count(*) AS made, sum(ending = 'ok') AS ok, "
         f"sum(ending != 'ok' AND ending NOT IN ({marks(NOT_THE_JOBS)})) AS failed, "
-        f"sum(ending IN ({marks(ENDED_BY_HOST)})) AS gone, sum(ending = 'interrupted') AS interrupted, sum(state = 0) AS open, sum(elapsed) AS busy, "
+        f"sum(ending IN ({marks(ENDED_BY_HOST)})) AS gone, "
+        "sum(ending = 'interrupted') AS interrupted, sum(state = 0) AS open, sum(elapsed) AS busy, "
         "avg(elapsed) AS mean FROM attempt WHERE run = ? AND ending IS NOT ? GROUP BY worker"
         ") a ON a.worker = w.id WHERE w.run = ? ORDER BY w.id",
         *NOT_THE_JOBS,
