@@ -92,9 +92,9 @@ class Transport(Protocol):
     """A way to open a line to a host. Safe to use from many tasks; knows no retries and no limits."""
 
     async def connect(self, host: Host, *, deadline: float) -> Connection:
-        """Open a line within `deadline` seconds.
+        """Open a line within `deadline` seconds, counted from when the host's turn comes where turns are taken.
 
-        Raises Unreachable (worth another try), HostRefused (not), HostKeyMismatch.
+        Raises Unreachable (worth another try), Crowded (soon), HostRefused (not), HostKeyMismatch.
         """
         ...
 
@@ -135,6 +135,10 @@ class Link(Protocol):
 
     def kill(self, serials: Sequence[int], *, grace: float, ending: str) -> None:
         """End running attempts by the kill ladder; each is answered by its Result with `ending`."""
+        ...
+
+    def resize(self, slots: int) -> None:
+        """Have the host run so many jobs at once from now on; what runs is let end."""
         ...
 
     def ack(self, serials: Sequence[int]) -> None:

@@ -217,6 +217,23 @@ class LinkContract:
         assert peak == 3 and now == 0
         await link.close(forget=True, deadline=SOON)
 
+    async def test_slots_that_change_hold_at_once_and_end_nothing(self, far: Far) -> None:
+        link = far.link(slots=1)
+        _, ear = await opened(link)
+        link.start([self.start(far, Act(seconds=60)) for _ in range(4)])
+        await ear.one(Began, 1)
+        assert not ear.of(Began, 2)
+        link.resize(3)
+        await ear.one(Began, 3)
+        assert not ear.of(Began, 4) and not ear.of(Result)
+        link.resize(1)
+        link.kill([1, 2], grace=0.1, ending=Ending.CANCELLED)
+        assert {each.ending for each in (await ear.results([1, 2])).values()} == {Ending.CANCELLED}
+        assert not ear.of(Began, 4)  # the third fills the one slot that there is
+        link.kill([3], grace=0.1, ending=Ending.CANCELLED)
+        await ear.one(Began, 4)
+        await link.close(forget=True, deadline=SOON)
+
     async def test_a_job_beyond_its_time_ends_as_timed_out(self, far: Far) -> None:
         link = far.link(grace=0.2)
         _, ear = await opened(link)

@@ -25,6 +25,7 @@ class Machine:
     waiting: dict[int, tuple[int, int]] = field(default_factory=dict)
     running: dict[int, tuple[int, int]] = field(default_factory=dict)
     ended: dict[int, Report] = field(default_factory=dict)
+    barred: set[int] = field(default_factory=set)
     linked: bool = False
     dead: bool = False
 
@@ -43,6 +44,7 @@ class World:
         self.names: dict[tuple[int, str, int], tuple[int, int]] = {}
         self.flaky, self.deaths, self.fail = flaky, deaths, 0.2
         self.released: set[int] = set()
+        self.slots = slots
 
     # -- what the controller does -----------------------------------------------------------------------------
 
@@ -71,15 +73,17 @@ class World:
             return  # said to a line that is gone
         elif isinstance(effect, f.Send):
             for serial, job, n, _ in effect.attempts:
-                if serial > machine.high:
+                if serial in machine.barred:
+                    self.say(machine, Revoked(serial))
+                elif serial > machine.high:
                     machine.high = serial
                     machine.waiting[serial] = (job, n)
                     self.names[machine.worker, machine.spool, serial] = (job, n)
         elif isinstance(effect, f.TakeBack):
             for serial in effect.serials:
-                if serial in machine.waiting or serial > machine.high:
+                if serial in machine.waiting or serial > machine.high or serial in machine.barred:
                     machine.waiting.pop(serial, None)
-                    machine.high = max(machine.high, serial)
+                    machine.barred.add(serial)
                     self.say(machine, Revoked(serial))
                 elif serial in machine.running:
                     self.say(machine, Began(serial, 0.1))
@@ -88,9 +92,9 @@ class World:
                 if serial in machine.running:
                     job, _ = machine.running.pop(serial)
                     self.torn.add(job)
-                    self.end(
-                        machine, serial, Result(serial, Ending.INTERRUPTED, None, 15, 0.1, 0, 0, b"", b"")
-                    )
+                    self.end(machine, serial, Result(serial, effect.ending, None, 15, 0.1, 0, 0, b"", b""))
+        elif isinstance(effect, f.Resize):
+            machine.slots = effect.slots
         elif isinstance(effect, f.Ack):
             for serial in effect.serials:
                 machine.ended.pop(serial, None)
@@ -120,7 +124,12 @@ class World:
             return Standing.RUNNING
         if serial in machine.ended:
             return Standing.LOST if isinstance(machine.ended[serial], Lost) else Standing.DONE
-        return Standing.UNKNOWN if serial > machine.high else Standing.LOST
+        unseen = serial > machine.high or serial in machine.barred
+        return Standing.UNKNOWN if unseen else Standing.LOST
+
+    def joined(self, worker: int) -> None:
+        """A machine that was not there before."""
+        self.machines.setdefault(worker, Machine(worker, f"spool{worker}.0", self.slots))
 
     # -- what happens there --------------------------------------------------------------------------------------
 
@@ -155,7 +164,7 @@ class World:
                 machine.spool += "+"
                 machine.ended, machine.high = {}, 0
                 self.torn |= {job for job, _ in machine.waiting.values()}
-            machine.waiting, machine.running = {}, {}
+            machine.waiting, machine.running, machine.barred = {}, {}, set()
             if machine.linked:
                 machine.linked = False
                 self.inbox.append(f.HostDown(machine.worker, "died"))

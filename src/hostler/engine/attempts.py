@@ -13,6 +13,7 @@ from hostler.model.reports import Began, Lost, Refused, Renewed, Report, Result,
 
 #: Hosts that a job may lose before it is given up: it may be what kills them.
 LOSSES = 3
+WITHOUT_END = (Ending.REVOKED, Ending.INTERRUPTED)
 BLAMES_JOB = (Ending.EXIT, Ending.SIGNAL, Ending.TIMEOUT, Ending.OUTPUT_LIMIT)
 
 
@@ -93,12 +94,15 @@ def give_back(batch: Batch, hand: Hand, held: Try, why: str) -> None:
 def ended(batch: Batch, hand: Hand, held: Try, *, ending: Ending, then: JobState, tries: int, code: int | None = None,
     signal: int | None = None, elapsed: float | None = None, output: OutputRef | None = None, detail: str = "",
 ) -> None:  # fmt: skip
-    """Record an attempt's end."""
+    """Record an attempt's end. A job that is to be cancelled is not tried again."""
+    job = held.queued.job
+    if job in batch.cancelling and then is JobState.QUEUED:
+        then = JobState.CANCELLED if ending in WITHOUT_END else STATE_AFTER[ending]
     batch.found = (hand, held.serial)
     batch.happen(
         AttemptEnded(
             at=batch.at,
-            job=held.queued.job,
+            job=job,
             n=held.n,
             ending=ending,
             then=then,
@@ -110,10 +114,14 @@ def ended(batch: Batch, hand: Hand, held: Try, *, ending: Ending, then: JobState
             detail=detail,
         )
     )
+    for request in batch.cancelling.get(job, ()):
+        batch.asked[request][job] = then.word
 
 
 def requeue(batch: Batch, queued: Queued, *, last: bool) -> None:
     """A job waits again. One that the store's order would bring later anyway is left to it."""
+    if queued.job in batch.cancelling:
+        return
     if (queued.tries, queued.job) > batch.cursor:
         return
     if last:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hostler.model.jobs import OutputRef, Queued
+from hostler.model.jobs import Ending, JobState, OutputRef, Queued
 from hostler.model.reports import Hello, Report
+from hostler.model.requests import Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,23 @@ class StopWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Another process wants something; it comes before all other facts of its turn.
+
+    `standings` are the states of the jobs that it is about, as the rows have them. `again` when an earlier owner took
+    it up already, `stale` when it was made to an owner that is no more.
+    """
+
+    request: int
+    who: str
+    kind: str
+    wish: Wish | None
+    standings: tuple[tuple[int, JobState], ...] = ()
+    again: bool = False
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The moment has come that a Wake asked for."""
 
@@ -82,7 +100,9 @@ class WorkerReleased:
     worker: int
 
 
-Fact = HostUp | HostDown | Heard | Rested | LeaseOver | JobsLoaded | StopWanted | Woke | WorkerReleased
+Fact = (
+    HostUp | HostDown | Heard | Rested | LeaseOver | JobsLoaded | StopWanted | Asked | Woke | WorkerReleased
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +132,19 @@ class TakeBack:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """End running attempts by the kill ladder, as interrupted."""
+    """End running attempts by the kill ladder; `ending` is what that makes of them."""
 
     worker: int
     serials: tuple[int, ...]
+    ending: Ending = Ending.INTERRUPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Tell a worker how many jobs it is to run at once from now on."""
+
+    worker: int
+    slots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,5 +211,6 @@ class Finish:
 
 
 Effect = (
-    Connect | Send | TakeBack | End | Ack | Follow | Rest | Wake | AwaitLease | NeedJobs | Release | Finish
+    Connect | Send | TakeBack | End | Resize | Ack | Follow | Rest | Wake | AwaitLease | NeedJobs | Release
+    | Finish
 )  # fmt: skip

@@ -65,6 +65,8 @@ class Hand:
     since: float = 0.0
     failures: int = 0
     refusals: int = 0
+    #: Whether something of ours may be there that no attempt of this life tells of.
+    owed: bool = False
     resting: bool = False
     renewed: float = 0.0
     went: float = 0.0

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hostler.engine import attempts, dealing, lines
+from hostler.engine import attempts, dealing, lines, requests
 from hostler.engine.batch import Batch
 from hostler.engine.facts import (
+    Asked,
     Connect,
     Effect,
     Fact,
@@ -29,8 +30,8 @@ from hostler.engine.facts import (
     Woke,
     WorkerReleased,
 )
-from hostler.engine.hands import DELAYS, Line
-from hostler.model.events import Event, HostReleased, StopRequested
+from hostler.engine.hands import DELAYS, STRIKES, Hand, Line
+from hostler.model.events import Event, HostReleased
 from hostler.model.jobs import JobState
 from hostler.model.reports import Refused
 
@@ -69,7 +70,9 @@ def judge(batch: Batch, fact: Fact) -> None:
             for held in list(hand.open.values()):
                 attempts.lost(batch, hand, held, "its host was silent for longer than the lease")
     elif isinstance(fact, StopWanted):
-        stop(batch, fact.why, drain=fact.drain)
+        lines.stop(batch, fact.why, drain=fact.drain)
+    elif isinstance(fact, Asked):
+        requests.asked(batch, fact)
     elif isinstance(fact, Woke):
         batch.awaited.discard(fact.moment)
     elif isinstance(fact, WorkerReleased):
@@ -82,7 +85,7 @@ def loaded(batch: Batch, fact: JobsLoaded) -> None:
     batch.loading = False
     if fact.jobs:
         batch.cursor = (fact.jobs[-1].tries, fact.jobs[-1].job)
-        here = {queued.job for queued in batch.window}
+        here = {queued.job for queued in batch.window} | batch.cancelled
         batch.window.extend(queued for queued in fact.jobs if queued.job not in here)
     elif batch.counts[JobState.QUEUED] > len(batch.window):
         # Some wait behind the cursor: look from the beginning; what is here is not doubled.
@@ -92,15 +95,18 @@ def loaded(batch: Batch, fact: JobsLoaded) -> None:
 def decide(batch: Batch) -> None:
     """Look at the whole, and set in motion what it calls for."""
     halt(batch)
+    requests.settle(batch)
     for hand in batch.hands.values():
-        if hand.line is Line.DOWN and (hand.open or not nothing_left(batch)):
+        if hand.line is Line.RELEASED and hand.refusals < STRIKES and not nothing_left(batch):
+            hand.line = Line.DOWN  # it was let go because all was done, and then more jobs came
+        if hand.line is Line.DOWN and wanted(batch, hand):
             hand.line = Line.CONNECTING
             delay = DELAYS[min(hand.failures, len(DELAYS) - 1)]
             batch.effects.append(Connect(hand.id, tuple(sorted(hand.open)), delay))
     if over(batch):
         leave(batch)
         return
-    if not batch.stopping:
+    if not batch.holding:
         dealing.deal(batch)
         dealing.want(batch)
         dealing.level(batch)
@@ -108,25 +114,26 @@ def decide(batch: Batch) -> None:
 
 def halt(batch: Batch) -> None:
     """End the run early if its own rules say so; when they are about time, be there in time."""
+    if batch.visiting:
+        return
     rule, until = batch.halt, batch.spec.until
     if rule is not None and rule.met(batch.counts, since=batch.counted_before):
-        stop(batch, rule.words(batch.counts), drain=not rule.now, halted=True)
+        lines.stop(batch, rule.words(batch.counts), drain=not rule.now, halted=True)
     if until is None or batch.ending:
         return
     if batch.at >= until:
-        stop(batch, "its --deadline has come (a resume with a new --deadline gives it more time)", halted=True)
+        lines.stop(
+            batch, "its --deadline has come (a resume with a new --deadline gives it more time)", halted=True
+        )
     else:
         batch.wake(until)
 
 
-def stop(batch: Batch, why: str, *, drain: bool = False, halted: bool = False) -> None:
-    """Begin nothing more, and end what runs unless it is to drain; a stop that drains may still become a plain one."""
-    left = batch.counts[JobState.QUEUED] + batch.counts[JobState.OPEN]
-    if not left or batch.ending or (batch.stopping and drain):
-        return
-    batch.happen(StopRequested(at=batch.at, why=why, drain=drain, halted=halted))
-    for hand in batch.hands.values():
-        lines.end_all(batch, hand)
+def wanted(batch: Batch, hand: Hand) -> bool:
+    """Whether a worker that is not there is to be reached."""
+    if batch.visiting:
+        return any(held.queued.job in batch.cancelling for held in hand.open.values())
+    return bool(hand.open) or hand.owed or not nothing_left(batch)
 
 
 def nothing_left(batch: Batch) -> bool:
@@ -137,6 +144,8 @@ def nothing_left(batch: Batch) -> bool:
 def over(batch: Batch) -> bool:
     """Whether nothing more will happen by waiting."""
     hands = batch.hands.values()
+    if batch.visiting or any(hand.owed for hand in hands):
+        return not any(wanted(batch, h) and h.line in (Line.UP, Line.CONNECTING, Line.DOWN) for h in hands)
     if batch.draining:
         return not batch.counts[JobState.OPEN]
     if batch.stopping:
@@ -148,7 +157,11 @@ def over(batch: Batch) -> bool:
 
 
 def leave(batch: Batch) -> None:
-    """Let every worker go; the run is over when the last one has gone."""
+    """Let every worker go; the run is over when the last one has gone. A visit leaves them as they are."""
+    if batch.visiting:
+        batch.finished = True
+        batch.effects.append(Finish(False))
+        return
     for hand in batch.hands.values():
         if hand.line is Line.UP:
             hand.line = Line.LEAVING

@@ -416,6 +416,12 @@ class MemoryLink:
         for serial in serials if self._up else ():
             self._memory.kill(serial, grace, Ending(ending))
 
+    def resize(self, slots: int) -> None:
+        """Run so many at once."""
+        if self._up:
+            self.slots = slots
+            self._memory.begin()
+
     def ack(self, serials: Sequence[int]) -> None:
         """Let results be forgotten."""
         for serial in serials if self._up else ():

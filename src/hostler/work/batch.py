@@ -18,6 +18,7 @@ from hostler.clock import Clock
 from hostler.engine.batch import Batch
 from hostler.engine.facts import (
     Ack,
+    Asked,
     AwaitLease,
     Connect,
     Effect,
@@ -32,6 +33,7 @@ from hostler.engine.facts import (
     LeaseOver,
     NeedJobs,
     Release,
+    Resize,
     Rest,
     Rested,
     Send,
@@ -44,12 +46,13 @@ from hostler.engine.facts import (
 from hostler.engine.hands import Try
 from hostler.engine.turn import step
 from hostler.errors import HostError, HostRefused, RunnerFailed, StoreError, StoreFull
-from hostler.fleet import Fleet
-from hostler.model.jobs import Ending, Start
+from hostler.model.events import HostEnrolled
+from hostler.model.jobs import Start
 from hostler.model.reports import Down, Output, Report, Result
 from hostler.model.runs import Worker
 from hostler.model.templates import Template
 from hostler.ports import Link, OutputFiles, Store
+from hostler.work.asking import LOOK, Asking
 from hostler.work.keeping import Keeping, Kept
 
 #: Seconds that a host has to answer when it is connected to, and to let go at the end.
@@ -84,12 +87,11 @@ class News(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """The fixed parts of one controller's hold on a run."""
+    """One controller's hold on a run; `workers` grows when hosts join."""
 
     number: int
     workers: dict[int, Worker]
     template: Template
-    timeout: float | None
     connect_timeout: float = CONNECT
 
 
@@ -97,13 +99,14 @@ class BatchWork:
     """One controller's work on one run."""
 
     def __init__(
-        self, batch: Batch, *, setting: Setting, store: Store, bus: Bus, files: OutputFiles, fleet: Fleet,
+        self, batch: Batch, *, setting: Setting, store: Store, bus: Bus, files: OutputFiles,
         make_link: Callable[[Worker], Link], show: Show, news: News, clock: Clock,
     ) -> None:  # fmt: skip
         self.batch = batch
-        self._setting, self._store, self._bus, self._fleet = setting, store, bus, fleet
+        self._setting, self._store, self._bus = setting, store, bus
         self._make_link, self._show, self._news, self._clock = make_link, show, news, clock
         self._keeping, self._files = Keeping(files), files
+        self._asking = Asking(store, setting.number, visit=batch.visiting)
         self._inbox: Inbox[Fact] = Inbox()
         self._links: dict[int, Link] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,7 +127,9 @@ class BatchWork:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 try:
-                    await self._turns()
+                    asked = await self._asking.look()
+                    self._spawn(self._notice())
+                    await self._turns(asked)
                 finally:
                     links += self._links.values()
                     self._links.clear()  # from here on nobody listens: a line that goes now is no news
@@ -138,8 +143,15 @@ class BatchWork:
             await asyncio.gather(*leaving, return_exceptions=True)
         return self._stuck
 
-    async def _turns(self) -> None:
-        facts: list[Fact] = []
+    async def _notice(self) -> None:
+        """Notice what other processes want."""
+        while True:
+            await self._clock.sleep(LOOK)
+            for asked in await self._asking.look():
+                self._inbox.put(asked)
+
+    async def _turns(self, asked: Iterable[Asked]) -> None:
+        facts: list[Fact] = list(asked)
         while True:
             now = self._clock.now()
             told, credit = await self._prepare(facts)
@@ -147,9 +159,12 @@ class BatchWork:
             await self._room(lambda: self._keeping.settle(now=self._clock.now()))
             if events:
                 await self._bus.commit(events, before=self._files.sync)
+                if any(isinstance(event, HostEnrolled) for event in events):
+                    for worker in await self._store.workers(self._setting.number):
+                        self._setting.workers[worker.id] = worker
             facts = await self._perform(effects)
-            for worker, size in credit.items():
-                if (link := self._links.get(worker)) is not None:
+            for id, size in credit.items():
+                if (link := self._links.get(id)) is not None:
                     link.credit(size)
             if self.batch.finished:
                 return
@@ -161,8 +176,12 @@ class BatchWork:
     async def _prepare(self, facts: Iterable[Fact]) -> tuple[list[Fact], dict[int, int]]:
         """Put output where it belongs; the facts that the engine is to judge, and the credit owed to each worker."""
         told: list[Fact] = []
+        asked: list[Fact] = []  # comes first: how its jobs stand is looked up as of the last commit
         credit: dict[int, int] = {}
         for fact in facts:
+            if isinstance(fact, Asked):
+                asked.append(await self._asking.standing(fact))
+                continue
             if isinstance(fact, Heard):
                 report = fact.report
                 if isinstance(report, Output):
@@ -182,7 +201,7 @@ class BatchWork:
                     self._show.result(*key, kept)
                     fact = Heard(fact.worker, report, kept.ref)
             told.append(fact)
-        return told, credit
+        return asked + told, credit
 
     async def _output(self, worker: int, key: tuple[int, int], piece: Output) -> None:
         """Keep a piece of output. One that leaves a gap is the host's fault: its line is dropped and taken up anew."""
@@ -243,10 +262,10 @@ class BatchWork:
             facts += self._inbox.peek()
         return facts
 
-    def _speak(self, link: Link, effect: Send | TakeBack | End | Ack | Follow) -> None:
+    def _speak(self, link: Link, effect: Send | TakeBack | End | Resize | Ack | Follow) -> None:
         """Say one thing to a worker; when its line is gone there is nobody to say it to, and the engine will know."""
         if isinstance(effect, Send):
-            render, timeout = self._setting.template.render, self._setting.timeout
+            render, timeout = self._setting.template.render, self.batch.spec.timeout
             starts = []
             for serial, job, n, args in effect.attempts:
                 made = render(args, job)
@@ -257,7 +276,9 @@ class BatchWork:
         elif isinstance(effect, TakeBack):
             link.revoke(effect.serials)
         elif isinstance(effect, End):
-            link.kill(effect.serials, grace=GRACE, ending=Ending.INTERRUPTED)
+            link.kill(effect.serials, grace=GRACE, ending=effect.ending)
+        elif isinstance(effect, Resize):
+            link.resize(effect.slots)
         else:
             for serial, job, n in effect.attempts:
                 out, err = self._keeping.held((job, n))
@@ -279,8 +300,8 @@ class BatchWork:
         worker = self._setting.workers[effect.worker]
         link = self._make_link(worker)
         try:
-            hello = await self._fleet.open(
-                link, effect.ask, deliver=lambda report: self._hear(worker.id, link, report),
+            hello = await link.open(
+                effect.ask, deliver=lambda report: self._hear(worker.id, link, report),
                 deadline=self._setting.connect_timeout,
             )  # fmt: skip
         except (HostRefused, RunnerFailed) as error:

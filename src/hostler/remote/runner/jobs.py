@@ -116,13 +116,17 @@ class Table:
         for attempt in self.ended.values():
             attempt.sent, attempt.said = [0, 0], False
         self.fresh = deque(self.running.values())
+        self.resize(slots)
+        if self.log.damaged and asked:
+            self.high = max(self.high, *asked)  # whatever can't be read may have been any of these
+        return [(serial, self.standing(serial)) for serial in asked]
+
+    def resize(self, slots: int) -> None:
+        """Run so many attempts at once from now on; what runs is let end."""
         if slots != self.slots:
             self.slots = slots
             busy = {attempt.slot for attempt in self.running.values()}
             self.free = [slot for slot in range(slots, 0, -1) if slot not in busy]
-        if self.log.damaged and asked:
-            self.high = max(self.high, *asked)  # whatever can't be read may have been any of these
-        return [(serial, self.standing(serial)) for serial in asked]
 
     def standing(self, serial: int) -> int:
         """What is known of a serial. One that was given back, or dropped before it began, is as if never seen."""

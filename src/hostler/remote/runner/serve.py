@@ -20,7 +20,18 @@ from hostler.remote.runner.log import Log
 from hostler.remote.runner.processes import Spawner, account_shell, deafen, surroundings
 from hostler.remote.runner.spool import folder, lock, remove, sweep
 from hostler.remote.runner.wire import ACK, AGAIN, BYE, CREDIT, FOLLOW, FOLLOWS, HELLO, KILL, KILLS, MAX_FRAME
-from hostler.remote.runner.wire import HEAD, MAGIC, NEVER, NUMBER, PROTOCOL, RENEW, RENEWAL, REVOKE, STARTS
+from hostler.remote.runner.wire import (
+    HEAD,
+    MAGIC,
+    NEVER,
+    NUMBER,
+    PROTOCOL,
+    RENEW,
+    RENEWAL,
+    REVOKE,
+    SLOTS,
+    STARTS,
+)
 from hostler.remote.runner.wire import R_BYE, R_HELLO, R_RENEWED, frame, read_numbers, unpack_starts
 
 #: Results are gathered for this many seconds when the last ones have just been sent: fewer, fuller packets. With
@@ -197,6 +208,8 @@ class Runner:
             table.follow(*FOLLOW.unpack(body))
         elif kind == CREDIT:
             table.voice.credit += NUMBER.unpack(body)[0]
+        elif kind == SLOTS:
+            table.resize(NUMBER.unpack(body)[0])
         elif kind == HELLO:
             table.retell()  # a second hello says that every follow has been sent
         elif kind == BYE:
