@@ -5,6 +5,7 @@
     │   └── SpecError         ... and it stands in a file, at a line
     ├── HostError             about one host; the others go on
     │   ├── Unreachable       worth another try: refused, timed out, no route
+    │   │   └── Crowded           ... soon, with fewer at once: it hung up before the login began
     │   ├── LineLost          worth another try: an open line broke; the far side may go on working
     │   ├── HostRefused       no use trying again: no key accepted, name unknown
     │   │   └── HostKeyMismatch   ... because the host is not who it was
@@ -57,6 +58,10 @@ class HostError(HostlerError):
 
 class Unreachable(HostError):
     """The host did not answer; a later try may succeed."""
+
+
+class Crowded(Unreachable):
+    """The host takes no more new lines at the moment; the same try will do when fewer come at once."""
 
 
 class LineLost(HostError):

@@ -13,7 +13,7 @@ import socket
 
 import asyncssh
 
-from hostler.errors import HostError, HostRefused, Unreachable
+from hostler.errors import Crowded, HostError, HostRefused, Unreachable
 
 NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 SYSTEM = {
@@ -30,10 +30,13 @@ SYSTEM = {
 NUMBER = re.compile(r"\[Errno (\d+)\]")
 
 
-def unreachable(host: str, error: BaseException, *, place: str, reached: bool) -> HostError:
+def unreachable(
+    host: str, error: BaseException, *, place: str, reached: bool, proved: bool = False
+) -> HostError:
     """The error for a line that could not be opened, login and host key aside.
 
-    `place` is where we dialled, `reached` whether somebody took the call.
+    `place` is where we dialled, `reached` whether somebody took the call, `proved` whether it has shown its key: who
+    hangs up between these two has too many callers.
     """
     if isinstance(error, socket.gaierror):
         name = place.rpartition(":")[0]
@@ -56,9 +59,13 @@ def unreachable(host: str, error: BaseException, *, place: str, reached: bool) -
             host, f"what answers at {place} speaks no SSH that we know ({_first(reason) or 'garbage'})"
         )
     if isinstance(error, asyncssh.ConnectionLost | asyncssh.DisconnectError):
+        if reached and proved:
+            return Unreachable(host, f"{place} hung up during the login: {_first(error.reason)}")
         if reached:
-            return Unreachable(host, f"{place} hung up before the login (too many connections at once?)")
+            return Crowded(host, f"{place} hung up before the login (too many connections at once?)")
         return Unreachable(host, f"connection lost: {_first(error.reason)}")
+    if isinstance(error, ConnectionResetError) and reached and not proved:
+        return Crowded(host, f"connection reset by {place} (too many connections at once?)")
     if isinstance(error, OSError):
         # Of several addresses asyncio gives one text with every number in it; the last address speaks.
         numbers = [error.errno] if error.errno else [int(text) for text in NUMBER.findall(str(error))]
