@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import asyncssh
 
-from hostler.errors import HostError, HostRefused, Unreachable
+from hostler.errors import Crowded, HostError, HostRefused, Unreachable
 from hostler.transports.openssh_program import Heard
 
 SYSTEM = (
@@ -62,8 +62,9 @@ def failed(host: str, heard: Heard, *, place: str, by_jump: bool) -> HostError:
                 if word in line:
                     return Unreachable(host, text.format(place=place))
         if line.startswith(HUNG_UP):
-            stage = "before" if not heard.proved else "during"
-            return Unreachable(host, f"{place} hung up {stage} the login (too many connections at once?)")
+            if not heard.proved:
+                return Crowded(host, f"{place} hung up before the login (too many connections at once?)")
+            return Unreachable(host, f"{place} hung up during the login")
         if CONFIG.match(line):
             return HostRefused(host, f"your SSH configuration can't be used: {line}")
     return Unreachable(host, f"can't reach {place}: {_last(lines)}")
