@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from hostler.errors import HostError, HostKeyMismatch, HostRefused, LineLost, Unreachable
+from hostler.errors import Crowded, HostError, HostKeyMismatch, HostRefused, LineLost, Unreachable
 from hostler.model.hosts import Host
 from hostler.ports import Finished
 from hostler.transports.memory_programs import BUILT_IN, Kept, Killed, Pipe, Ports, Program, interpret
@@ -25,8 +25,8 @@ class MemoryHost:
     """One machine, reached by `address` and `port`, whose switches may be turned at any time.
 
     `listening` False refuses connections, `silent` True takes them and says nothing, `accepts` False lets nobody
-    in, `host_key` is the key that it shows, `max_sessions` the commands at once on one line, `sftp` whether files
-    can be put and got. `programs` come before the built-in ones.
+    in, `host_key` is the key that it shows, `max_startups` the lines that may be opening at once, `max_sessions` the
+    commands at once on one line, `sftp` whether files can be put and got. `programs` come before the built-in ones.
     """
 
     address: str
@@ -35,6 +35,7 @@ class MemoryHost:
     silent: bool = False
     accepts: bool = True
     host_key: str | None = None
+    max_startups: int = 100
     max_sessions: int = 10
     sftp: bool = True
     programs: Mapping[str, Program] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class MemoryHost:
     folders: set[str] = field(default_factory=lambda: {"/", "/tmp", ""})
     commands: list[str] = field(default_factory=list)
     lines: list[MemoryConnection] = field(default_factory=list)
+    opening: int = 0
 
     def cut(self, why: str = "the line broke") -> None:
         """Break every line to this host; what runs on it goes on."""
@@ -74,6 +76,13 @@ class MemoryTransport:
             )
         if host.host_key is not None and host.host_key != there.host_key:
             raise HostKeyMismatch(host.name, "host key mismatch: it shows another key than the one pinned")
+        there.opening += 1
+        try:
+            if there.opening > there.max_startups:
+                raise Crowded(host.name, f"{host.address}:{port} hung up before the login")
+            await asyncio.sleep(0)
+        finally:
+            there.opening -= 1
         if not there.accepts:
             user = host.user or "me"
             raise HostRefused(
