@@ -9,6 +9,7 @@ import asyncio
 import getpass
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,10 +33,12 @@ from hostler.model.templates import Template
 from hostler.ports import Provider, Transport, View
 from hostler.stores.outputs import RunOutputs, read_output
 from hostler.stores.ownership import BEAT
+from hostler.stores.reads.runs import run as find_run
 from hostler.stores.sqlite import Claim, SqliteStore
 from hostler.views.console import Console
 from hostler.views.hostnews import HostNews
 from hostler.views.live import Live, draws
+from hostler.views.requestnews import RequestNews
 from hostler.views.running import RunningJobs
 from hostler.views.showing import JobOutput
 from hostler.views.tables import counted
@@ -109,6 +112,7 @@ class OpenRun:
         self.work, self.number, self.live = work, number, live
         self._bus, self._workers, self._transport = bus, workers, transport
         self._pace: Pace | None = None
+        self._counts, self.was_over = work.batch.counts.copy(), False
         self.signal: int | None = None
         self.beat: Callable[[], None] = lambda: None
 
@@ -126,9 +130,13 @@ class OpenRun:
             await self._transport.close()
         counts = self.work.batch.counts
         left = bool(counts[JobState.QUEUED] + counts[JobState.OPEN])
-        code = exit_code(counts, signal=self.signal, halted=self.work.batch.halted and left)
+        batch = self.work.batch
+        # Who is stopped by a request is stopped as by TERM, only that the word took another way.
+        asked = signal.SIGTERM if batch.stopped_for and left else None
+        code = exit_code(counts, signal=self.signal or asked, halted=batch.halted and left)
         state = "stopped" if stuck or left else "finished"
-        await self._bus.commit([RunFinished(at=clock.now(), state=state, exit_code=code)])
+        if not batch.visiting or (self.was_over and batch.counts != self._counts):
+            await self._bus.commit([RunFinished(at=clock.now(), state=state, exit_code=code)])
         return code
 
     async def _beating(self, clock: Clock) -> None:
@@ -161,10 +169,14 @@ class OpenRun:
         elif self._pace is not None:
             self._pace = self._pace.seen(now, done)
         phase = ""
-        if batch.halted or batch.draining:
+        if batch.draining and not batch.halted:
+            phase = f"draining: waiting for {counted(counts[JobState.OPEN], 'job')} to end"
+        elif batch.halted or batch.draining:
             phase = f"halting: waiting for {counted(counts[JobState.OPEN], 'job')} to end"
         elif batch.stopping:
             phase = f"stopping: waiting for {counted(counts[JobState.OPEN], 'job')} to end"
+        elif batch.paused:
+            phase = "paused"
         elif not up and left:
             phase = "connecting"
         known = (JobState.OK, JobState.FAILED, JobState.TIMEOUT, JobState.LOST)
@@ -188,9 +200,13 @@ class OpenRun:
 
 
 async def open_batch(
-    store: SqliteStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = ()
-) -> OpenRun:
-    """Take up a run that was claimed, new or not: the same path for both. Raises StoreError."""
+    store: SqliteStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = (),
+    visit: bool = False,
+) -> OpenRun:  # fmt: skip
+    """Take up a run that was claimed, new or not: the same path for both. Raises StoreError.
+
+    A `visit` answers what is asked of a run that nobody works on, and does nothing else.
+    """
     clock, number = SystemClock(), claim.run
     folder = store.run_folder(number)
     assert folder is not None, "a run is worked on from a store on disk"
@@ -205,12 +221,13 @@ async def open_batch(
         run=number,
         epoch=claim.epoch,
         seq=claim.seq,
-        views=[output, news, *views, *((table,) if table else ())],
+        views=[output, news, RequestNews(console.note), *views, *((table,) if table else ())],
         clock=clock,
         say=console.note,
     )
     started = RunStarted(at=clock.now(), epoch=claim.epoch, owner=owner_name(), options=wanted.options)
-    await bus.commit([started])
+    if not visit:
+        await bus.commit([started])
     rows = await store.batch_rows(number)
     if wanted.retry:
         states = tuple(state for state in RETRYABLE if rows.counts.get(state))
@@ -223,8 +240,11 @@ async def open_batch(
     news.names = {worker.id: worker.host.name for worker in rows.workers}
     assert store.folder is not None
     transport = _ways(store.folder, wanted=wanted, say=console.note)
+    batch = Batch.load(replace(rows, last_seen=claim.last_seen))
+    if visit:
+        batch.visiting, batch.stopping, batch.draining = True, False, False
     work = BatchWork(
-        Batch.load(replace(rows, last_seen=claim.last_seen)),
+        batch,
         setting=Setting(
             number=number,
             workers=workers,
@@ -234,7 +254,7 @@ async def open_batch(
         store=store,
         bus=bus,
         files=files,
-        make_link=partial(_link, transport=transport, claim=claim, spec=spec, password=wanted.as_password),
+        make_link=partial(_link, transport=transport, claim=claim, batch=batch, password=wanted.as_password),
         show=output,
         news=news,
         clock=clock,
@@ -253,6 +273,7 @@ async def open_batch(
         table=table,
     )
     run = OpenRun(work, bus, live, number=number, workers=workers, transport=transport)
+    run.was_over = visit and find_run(store.reader, number).state in ("finished", "stopped")
     run.beat = partial(store.beat, claim)
     progress.append(run.progress)
     return run
@@ -285,8 +306,9 @@ def _ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Transpo
 
 
 def _link(
-    worker: Worker, *, transport: Transport, claim: Claim, spec: BatchSpec, password: Secret | None
+    worker: Worker, *, transport: Transport, claim: Claim, batch: Batch, password: Secret | None
 ) -> RunnerLink:
+    spec = batch.spec
     return RunnerLink(
         worker.host,
         transport=transport,

@@ -58,6 +58,8 @@ class Batch:
         self.cancelling: dict[int, set[int]] = {}
         self.asked: dict[int, dict[int, str]] = {}
         self.cancelled: set[int] = set()
+        #: Whether a request ends the run.
+        self.stopped_for = False
         #: Only requests are answered, and nothing else is set in motion.
         self.visiting = False
         self.finished = False

@@ -63,6 +63,7 @@ def stop(batch: Batch, request: int, wish: Stop, who: str) -> None:
         for hand in batch.hands.values():
             hand.owed = hand.spool is not None
     running = counted(batch.counts[JobState.OPEN], "job")
+    batch.stopped_for = batch.stopped_for or not (batch.visiting or batch.stopping)
     if batch.visiting:
         answer(batch, request, "nobody works on it, so nothing new is started anyway", done=False)
         return

@@ -6,9 +6,9 @@ is down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from hostler.model.events import Event, HostConnected, HostLost, HostStruck, StopRequested
+from hostler.model.events import Event, HostConnected, HostEnrolled, HostLost, HostStruck, StopRequested
 
 #: Lines about hosts that are out, before the rest is left to the report.
 LINES = 20
@@ -24,7 +24,7 @@ class HostNews:
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self.names: Mapping[int, str] = {}
+        self.names: dict[int, str] = {}
         self._say = say
         self._out: dict[int, str] = {}
         self._told = 0
@@ -43,6 +43,8 @@ class HostNews:
             elif isinstance(event, StopRequested) and event.halted:
                 end = "the jobs that run are let end" if event.drain else "the jobs that run are ended"
                 self._say(f"hostler: {event.why}: nothing more is begun, {end}")
+            elif isinstance(event, HostEnrolled):
+                self.names[event.worker] = event.name
             elif isinstance(event, HostConnected) and self._out.pop(event.worker, None) is not None:
                 self._print(f"{self._name(event.worker)}: back again")
 
