@@ -96,9 +96,10 @@ class Story:
         out: bytes = b"",
         err: bytes = b"",
         then: JobState | None = None,
+        own_file: bool = False,
         **more: Any,
     ) -> None:
-        """An attempt ends after `seconds`, having written `out` and `err`."""
+        """An attempt ends after `seconds`, having written `out` and `err`, or what its own file holds."""
         self.now += seconds or 0.0
         state = STATE_AFTER[ending] if then is None else then
         await self.tell(
@@ -110,7 +111,7 @@ class Story:
                 then=state,
                 tries=0 if ending is Ending.OK else 1,
                 elapsed=seconds,
-                output=self.outputs.whole(out, err),
+                output=self.outputs.finish(job, n) if own_file else self.outputs.whole(out, err),
                 **more,
             )
         )

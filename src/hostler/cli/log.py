@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostler.cli.options import whole
+from hostler.cli.options import Marked, whole
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,14 +25,24 @@ JSON_LIMIT = 64 << 20
 #: Columns of a line where there is no terminal: a command may have 100 kB.
 LINE = 1000
 
-EXAMPLES = "\b\nExamples:\n  hostler log last\n  hostler log 42 17 --stdout > result.txt"
+EXAMPLES = (
+    "\b\nExamples:\n  hostler log last\n  hostler log 42 17 --stdout > result.txt\n  hostler log last 17 -f"
+)
 
 
 @click.command(epilog=EXAMPLES)
 @click.argument("name", metavar="RUN")
 @click.argument("job", metavar="[JOB]", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Print output as it comes, until JOB or the run ends.")
 @click.option("--failed", is_flag=True, help="Only attempts that did not end well.")
-@click.option("-a", "--attempt", metavar="N", help="The output of this attempt of JOB (the last).")
+@click.option(
+    "-a",
+    "--attempt",
+    cls=Marked,
+    never="it is about one job",
+    metavar="N",
+    help="The output of this attempt of JOB (the last).",
+)
 @click.option(
     "--stdout", "only", flag_value="stdout", help="Print what JOB wrote to stdout, and nothing else."
 )
@@ -47,14 +57,19 @@ EXAMPLES = "\b\nExamples:\n  hostler log last\n  hostler log 42 17 --stdout > re
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON value; times are seconds since the epoch.")
 def command(
-    name: str, job: str | None, failed: bool, attempt: str | None, only: str | None, raw: bool, as_json: bool
-) -> None:
+    name: str, job: str | None, follow: bool, failed: bool, attempt: str | None, only: str | None, raw: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Show a run's attempts, a line each in order of jobs; with JOB its attempts and what it printed.
 
     A line holds when the attempt started, job/attempt, host, how long it took, how it ended, and the command.
 
     RUN is a run's number, the first letters of its uid, or 'last'; JOB is a job's number, from 1. A job's stdout goes
     to stdout and its stderr to stderr, bytes as they were unless a terminal shows them.
+
+    With -f and JOB, what the job prints is shown as it comes, from the beginning of its last attempt, and that of the
+    attempts after it; with -f alone, what every attempt printed, in the order in which they ended, each behind its
+    line on stderr. It ends when the job or the run does, or when nobody works on the run any more; the exit code is 0.
     """
     from hostler.cli import looking
 
@@ -64,9 +79,15 @@ def command(
         raise UsageError(
             "--attempt, --stdout and --stderr are about one job: name it, as in hostler log last 17"
         )
+    if follow and as_json:
+        raise UsageError(
+            "--follow and --json: one or the other; hostler events -f --jsonl tells programs what happens"
+        )
     with looking.opened() as reader:
         seen = looking.look(reader, name)
-        if number is None:
+        if follow:
+            _follow(seen, number, n=n, failed=failed, only=only, raw=raw)
+        elif number is None:
             _all(seen, failed=failed, as_json=as_json)
         else:
             _one(seen, number, n=n, failed=failed, only=only, raw=raw, as_json=as_json)
@@ -101,6 +122,13 @@ def _all(seen: Look, *, failed: bool, as_json: bool) -> None:
     if as_json:
         _print_list(facts(attempt) for attempt in found)
         return
+    line = _line(seen, fd=1)
+    for attempt in found:
+        sys.stdout.write(line(attempt))
+
+
+def _line(seen: Look, *, fd: int) -> Callable[[AttemptRow], str]:
+    """What tells an attempt in a line, for who reads `fd`."""
     from hostler.cli.looking import columns_of, is_terminal
     from hostler.clock import SystemClock
     from hostler.stores.reads.batch import workers
@@ -108,18 +136,44 @@ def _all(seen: Look, *, failed: bool, as_json: bool) -> None:
     from hostler.views.words import ending_words, took, when
 
     now = SystemClock().now()
-    width = columns_of(1) if is_terminal(1) else LINE
+    width = columns_of(fd) if is_terminal(fd) else LINE
     digits = len(str(sum(seen.row.counts.values())))
     wide = min(
         32, max((columns(worker.host.name) for worker in workers(seen.reader, seen.row.number)), default=0)
     )
-    for attempt in found:
-        line = (
+
+    def told(attempt: AttemptRow) -> str:
+        text = (
             f"{when(attempt.began or attempt.dispatched_at)}  {attempt.job:>{digits}}/{attempt.n}  "
             f"{attempt.worker:<{wide}}  {took(attempt, now=now):>6}  {ending_words(attempt):<7}  "
             f"{seen.command_of(attempt.job, width=width)}"
         )
-        sys.stdout.write(fit(line, width) + "\n")
+        return fit(text, width) + "\n"
+
+    return told
+
+
+def _follow(
+    seen: Look, number: int | None, *, n: int | None, failed: bool, only: str | None, raw: bool
+) -> None:
+    import asyncio
+
+    from hostler.cli.log_following import follow_job, follow_run
+
+    if number is None:
+        line = _line(seen, fd=2)
+
+        def heading(attempt: AttemptRow) -> None:
+            sys.stderr.write(line(attempt))
+            sys.stderr.flush()
+
+        asyncio.run(follow_run(seen, failed=failed, raw=raw, heading=heading))
+        return
+    about, made, _ = _attempts(seen, number, n=n)
+    if only is None:
+        sys.stderr.write(_heading(seen, about, list(_chosen(made, failed=failed)), None))
+        sys.stderr.flush()
+    asyncio.run(follow_job(seen, number, n=n, only=only, raw=raw))
 
 
 def _chosen(found: Iterable[AttemptRow], *, failed: bool) -> Iterator[AttemptRow]:
@@ -147,14 +201,7 @@ def _one(
     raw: bool,
     as_json: bool,
 ) -> None:
-    from hostler.stores.reads.attempts import attempts, job
-
-    about = job(seen.reader, seen.row.number, number)
-    made = list(attempts(seen.reader, seen.row.number, job=number))
-    if n is not None and n not in [attempt.n for attempt in made]:
-        last = f"its attempts are 1 to {made[-1].n}" if made else "it has none yet"
-        raise UsageError(f"job {number} of run {seen.row.number} has no attempt {n}; {last}")
-    shown = made[-1] if n is None and made else next((attempt for attempt in made if attempt.n == n), None)
+    about, made, shown = _attempts(seen, number, n=n)
     if as_json:
         _print_job(seen, about, made, shown)
         return
@@ -163,6 +210,20 @@ def _one(
         sys.stderr.flush()
     if shown is not None:
         _print_output(seen, shown, only=only, raw=raw)
+
+
+def _attempts(
+    seen: Look, number: int, *, n: int | None
+) -> tuple[JobRow, list[AttemptRow], AttemptRow | None]:
+    """A job, its attempts, and the one that is asked for: `n`, or the last. Raises UsageError."""
+    from hostler.stores.reads.attempts import attempts, job
+
+    about = job(seen.reader, seen.row.number, number)
+    made = list(attempts(seen.reader, seen.row.number, job=number))
+    if n is not None and n not in [attempt.n for attempt in made]:
+        last = f"its attempts are 1 to {made[-1].n}" if made else "it has none yet"
+        raise UsageError(f"job {number} of run {seen.row.number} has no attempt {n}; {last}")
+    return about, made, made[-1] if n is None and made else next((a for a in made if a.n == n), None)
 
 
 def _heading(seen: Look, about: JobRow, made: list[AttemptRow], shown: AttemptRow | None) -> str:
@@ -201,28 +262,11 @@ def _output(seen: Look, attempt: AttemptRow | None) -> Iterator[tuple[int, bytes
 
 def _print_output(seen: Look, attempt: AttemptRow, *, only: str | None, raw: bool) -> None:
     """Print the output, what is shown by a terminal made harmless."""
-    from hostler.views.text import Visible
+    from hostler.cli.printing import Printer
 
-    wanted = {None: (1, 2), "stdout": (1,), "stderr": (2,)}[only]
-    targets = {1: sys.stdout.buffer, 2: sys.stdout.buffer if only else sys.stderr.buffer}
-    shown = {stream: Visible() for stream in wanted if targets[stream].isatty() and not raw}
-    last = dict.fromkeys(wanted, b"\n")
-    before = 0
-    for stream, data in _output(seen, attempt):
-        if stream not in wanted:
-            continue
-        if before not in (0, stream):
-            targets[before].flush()
-        before = stream
-        text = shown[stream].feed(data) if stream in shown else data
-        targets[stream].write(text)
-        last[stream] = text or last[stream]
-    for stream, visible in shown.items():
-        rest = visible.end()
-        ended = (rest or last[stream]).endswith(b"\n")
-        targets[stream].write(rest if ended else rest + b"\n")
-    for stream in wanted:
-        targets[stream].flush()
+    printer = Printer(only=only, raw=raw)
+    printer.put(_output(seen, attempt))
+    printer.end()
 
 
 def _print_job(seen: Look, about: JobRow, made: list[AttemptRow], shown: AttemptRow | None) -> None:

@@ -36,9 +36,12 @@ def record(stream: int, data: bytes | memoryview) -> bytes:
     return RECORD.pack(len(data), crc32(data), stream, _END)
 
 
-def records(index: int) -> Iterator[tuple[int, int, int]]:
-    """Stream, length and checksum of each piece, from an index's file descriptor, up to the first that is not whole."""
-    at = 0
+def records(index: int, *, after: int = 0) -> Iterator[tuple[int, int, int]]:
+    """Stream, length and checksum of each piece behind the first `after`, up to the first that is not whole.
+
+    `index` is the index's file descriptor.
+    """
+    at = after * SIZE
     while block := os.pread(index, SIZE * 4096, at):
         for place in range(0, len(block) - SIZE + 1, SIZE):
             length, checksum, stream, end = RECORD.unpack_from(block, place)
