@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hostler.errors import StoreError
+from hostler.errors import StoreError, UsageError
 from hostler.stores.folder import file_system, state_dir
 
 LOCAL = "21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
@@ -53,9 +53,13 @@ def test_the_state_folder_is_made_private_whatever_the_umask(tmp_path: Path, uma
     assert (mode(found), mode(found.parent)) == (0o700, 0o700)
 
 
-def test_a_relative_folder_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_folder_is_refused_and_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert state_dir(environ={"HOSTLER_STATE_DIR": "here"}) == tmp_path / "here"
+    with pytest.raises(UsageError, match=f"full path, {tmp_path}/here"):
+        state_dir(environ={"HOSTLER_STATE_DIR": "here"})
+    assert not (tmp_path / "here").exists()
 
 
 @pytest.mark.parametrize("bits", [0o777, 0o770, 0o702])

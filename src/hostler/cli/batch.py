@@ -44,7 +44,13 @@ Examples:
 @shaping_options
 @seeing_options
 @launching_options
-@click.option("--resume", cls=Marked, never="it names one run", metavar="RUN", help="Go on with a run: number, uid or 'last'.")
+@click.option(
+    "--resume",
+    cls=Marked,
+    never="it names one run",
+    metavar="RUN",
+    help="Go on with a run: number, uid or 'last'.",
+)
 @click.option(
     "--retry",
     cls=Marked,

@@ -57,3 +57,24 @@ def duration(text: str, flag: str, *, least: float | None = None) -> float:
     if not seconds and least is None:
         raise UsageError(f"{flag} {text}: must be more than nothing")
     return seconds
+
+
+class Marked(click.Option):
+    """An option of which settings have to know more: `click.option("--retry", cls=Marked, never="it names a run")`.
+
+    `names` is what a project's settings file may not choose with it (a program, a key), `never` why it is no setting
+    at all; of `rivals`, keys of settings, only the one said nearest to the command line holds. A `secret` is told by
+    where it is to be had, and its value is never shown.
+    """
+
+    def __init__(
+        self,
+        *words: Any,
+        names: str = "",
+        never: str = "",
+        rivals: tuple[str, ...] = (),
+        secret: bool = False,
+        **more: Any,
+    ) -> None:
+        super().__init__(*words, **more)
+        self.names, self.never, self.rivals, self.secret = names, never, rivals, secret

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import Marked, group
+from hostler.cli.parsing import said
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def entrusted(options: dict[str, Any]) -> dict[str, Any]:
     if source is None:
         return {}
     if options["as_user"] is None and not (options["resume"] or options["retry"]):
+        if not said("as_password"):
+            return {}  # a setting, for when somebody says --as
         raise UsageError("--as-password is what sudo asks for: say whom jobs run as, with --as USER")
     from hostler.cli.secrets import read_secret
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hostler.cli.options import duration, group, whole
+from hostler.cli.options import Marked, duration, group, whole
 
 #: -f, --connect-timeout and --strict-host-keys.
 reaching_options = group(
@@ -14,7 +14,13 @@ reaching_options = group(
     click.option(
         "--connect-timeout", metavar="DUR", default="30s", help="Give a host this long to answer (30s)."
     ),
-    click.option("--strict-host-keys", is_flag=True, help="Refuse hosts whose key is not known yet."),
+    click.option(
+        "--strict-host-keys",
+        cls=Marked,
+        names="a host-key policy",
+        is_flag=True,
+        help="Refuse hosts whose key is not known yet.",
+    ),
 )
 
 

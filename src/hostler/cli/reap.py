@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hostler.cli.options import Marked
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ WORDS = {
 
 @click.command(name="reap", epilog="\b\nExamples:\n  hostler reap\n  hostler reap --json")
 @click.option(
-    "--run", "runs", metavar="UID", multiple=True, help="End the machines of this run too (its uid)."
+    "--run",
+    "runs",
+    cls=Marked,
+    never="it names one run",
+    metavar="UID",
+    multiple=True,
+    help="End the machines of this run too (its uid).",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON list of what was ended, and why.")
 def command(runs: tuple[str, ...], as_json: bool) -> None:

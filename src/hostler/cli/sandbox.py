@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hostler.cli.options import Marked
+
 if TYPE_CHECKING:
     from hostler.providers.sandbox_files import Entry
 
@@ -34,7 +36,12 @@ def command() -> None:
 )
 @click.argument("count", metavar="N", type=int)
 @click.option(
-    "--hosts-file", metavar="F", type=click.Path(dir_okay=False), help="Write the hosts to F as well."
+    "--hosts-file",
+    cls=Marked,
+    names="a file that is written",
+    metavar="F",
+    type=click.Path(dir_okay=False),
+    help="Write the hosts to F as well.",
 )
 @click.option(
     "--lifetime", metavar="DUR", help="End them after this time, whoever still uses them (30s, 5m, 2h, 1d)."

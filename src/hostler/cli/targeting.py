@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostler.cli.options import group
+from hostler.cli.options import Marked, group
+from hostler.cli.parsing import said
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +21,19 @@ if TYPE_CHECKING:
 #: --hosts, --hostfile, -x and -i.
 targeting_options = group(
     click.option(
-        "--hosts", metavar="TARGETS", help="Where to run: names, addresses, sets, @tags: 'web[1-9]&!@old'."
+        "--hosts",
+        cls=Marked,
+        rivals=("hostfile",),
+        metavar="TARGETS",
+        help="Where to run: names, addresses, sets, @tags: 'web[1-9]&!@old'.",
     ),
-    click.option("--hostfile", metavar="FILE", help="A file of hosts, [user@]host[:port] one a line."),
+    click.option(
+        "--hostfile",
+        cls=Marked,
+        rivals=("hosts",),
+        metavar="FILE",
+        help="A file of hosts, [user@]host[:port] one a line.",
+    ),
     click.option("-x", "--exclude", metavar="TARGETS", help="Hosts to leave out."),
     click.option(
         "-i", "--inventory", metavar="FILE", multiple=True, help="An inventory (YAML or plain); repeatable."
@@ -31,8 +42,8 @@ targeting_options = group(
 
 
 def names_hosts(options: dict[str, Any]) -> bool:
-    """Whether the options name any host."""
-    return bool(options["hosts"] or options["hostfile"] or options["inventory"])
+    """Whether the options name any host: an inventory that only a setting gives knows hosts and names none."""
+    return bool(options["hosts"] or options["hostfile"] or (options["inventory"] and said("inventory")))
 
 
 def chosen_hosts(options: dict[str, Any]) -> list[Host]:
@@ -49,7 +60,7 @@ def chosen_hosts(options: dict[str, Any]) -> list[Host]:
             raise UsageError("--hosts and --hostfile: one or the other")
         text = "^" + options["hostfile"]
     if not text:
-        if not options["inventory"]:
+        if not names_hosts(options):
             raise UsageError(
                 "no hosts: name them with --hosts 'user@host1,user@host2', --hostfile FILE or -i FILE"
             )

@@ -11,6 +11,7 @@ from importlib import import_module
 import click
 
 import hostler
+from hostler.cli.parsing import disciplined
 
 #: Verb: what it does, in the order of the help. Each is `command` of hostler.cli.<verb>.
 VERBS = {
@@ -20,12 +21,19 @@ VERBS = {
     "log": "Show a run's attempts, or all about one job.",
     "report": "Print a run's final report again.",
     "events": "Tell what happened in a run, in order.",
+    "stop": "End a run; what has not run waits for a resume.",
+    "pause": "Start no more jobs of a run for the time being.",
+    "unpause": "Let a paused run go on.",
+    "add": "Add jobs or hosts to a run.",
+    "set": "Change a run's slots, timeout or retries.",
+    "cancel": "Cancel jobs of a run.",
+    "wait": "Wait until runs have ended.",
     "sandbox": "Begin, list and end real SSH hosts on this machine.",
     "reap": "End machines that nobody will come back for.",
 }
 
 #: Those that read what stands right of the first `--` or `:::`.
-TAKES_MORE = ("batch",)
+TAKES_MORE = ("batch", "add")
 
 EXAMPLES = """\b
 Examples:
@@ -45,8 +53,7 @@ class Verbs(click.Group):
         """Import a verb; None when there is no such verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = import_module(f"hostler.cli.{cmd_name}").command
-        return command
+        return disciplined(import_module(f"hostler.cli.{cmd_name}").command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -61,7 +68,10 @@ class Verbs(click.Group):
         if name in VERBS and name not in TAKES_MORE and ctx.obj is not None:
             given = "--" if ctx.obj.command is not None else ":::" if ctx.obj.sources else ""
             if given:
-                ctx.fail(f"{name} takes nothing behind {given!r}")
+                below = self.get_command(ctx, name)
+                assert below is not None
+                where = click.Context(below, info_name=name, parent=ctx)
+                raise click.UsageError(f"{name} takes nothing behind {given!r}", where)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

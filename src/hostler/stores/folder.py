@@ -12,7 +12,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from hostler.errors import StoreError
+from hostler.errors import StoreError, UsageError
 from hostler.stores.files import private_folder
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -28,7 +28,8 @@ def state_dir(*, environ: Mapping[str, str] = os.environ, mounts: Path = MOUNTS)
     """Find the state folder and make it, 0700, if it isn't there.
 
     $HOSTLER_STATE_DIR, else $XDG_STATE_HOME/hostler, else ~/.local/state/hostler. `mounts` is the table of mounts to
-    look up the file system in. Raises StoreError when the folder can't be used, saying what to do.
+    look up the file system in. Raises StoreError when the folder can't be used, saying what to do, and UsageError when
+    the variable's path is a relative one.
     """
     path = _wanted(environ)
     kind = file_system(path, mounts=mounts)
@@ -79,6 +80,11 @@ def file_system(path: Path, *, mounts: Path = MOUNTS) -> str | None:
 
 def _wanted(environ: Mapping[str, str]) -> Path:
     if own := environ.get("HOSTLER_STATE_DIR"):
+        if not os.path.isabs(own):
+            raise UsageError(
+                f"HOSTLER_STATE_DIR={own}: write the full path, {os.path.abspath(os.path.expanduser(own))}; "
+                "a relative one would be another folder wherever hostler is run"
+            )
         return Path(os.path.abspath(own))
     shared = environ.get("XDG_STATE_HOME", "")
     # A relative path there is to be passed over: XDG Base Directory Specification.

@@ -1,0 +1,105 @@
+"""What holds for the words of every verb: nothing is said twice, nothing is left empty, and settings fill the rest.
+
+One pass over a verb does it, so that no option has to see to it. It must never change what a flag says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+#: Where a context keeps what the settings said, as {name of the option: settings.layers.Value}.
+META = "hostler.settings"
+
+
+def disciplined(command: click.Command) -> click.Command:
+    """Have a verb, and all beneath it, read its words by the rules of this module; gives the verb back."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            disciplined(below)
+        return command
+    read, invoke = type(command).parse_args, type(command).invoke
+
+    def parse_args(ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            given = _given(command, ctx, args)
+            if not _asks_for_help(given):
+                from hostler.cli.settling import settle
+
+                values = ctx.meta[META] = settle(ctx, {parameter.name or "" for parameter in given})
+                ctx.default_map = {name: value.value for name, value in values.items()}
+        return read(command, ctx, args)
+
+    def invoke_(ctx: click.Context) -> Any:
+        from hostler.errors import UsageError
+
+        try:
+            return invoke(command, ctx)
+        except UsageError as error:
+            from hostler.cli.settling import blamed
+
+            raise blamed(error, ctx) from error
+
+    command.parse_args = parse_args  # type: ignore[method-assign]
+    command.invoke = invoke_  # type: ignore[method-assign]
+    return command
+
+
+def said(name: str) -> bool:
+    """Whether this command line says the option `name` itself, and not some setting or the default."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is None or ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+
+def said_only(options: dict[str, Any]) -> dict[str, Any]:
+    """The options as they would be if there were no settings: for what must not be changed by them unasked."""
+    ctx = click.get_current_context(silent=True)
+    set_ = ctx.meta.get(META, {}) if ctx is not None else {}
+    plain = {}
+    for parameter in ctx.command.params if ctx is not None else ():
+        if parameter.name in set_ and isinstance(parameter, click.Option):
+            plain[parameter.name] = parameter.to_info_dict()["default"]
+            if parameter.multiple and plain[parameter.name] is None:
+                plain[parameter.name] = ()
+    return {**options, **plain}
+
+
+def _asks_for_help(given: Sequence[click.Parameter]) -> bool:
+    return any(parameter.is_eager and not parameter.expose_value for parameter in given)
+
+
+def flag_of(option: click.Parameter) -> str:
+    """An option's name as people should write it: the long one."""
+    return max(option.opts, key=len)
+
+
+def _given(command: click.Command, ctx: click.Context, args: Sequence[str]) -> list[click.Parameter]:
+    """What stands on the command line. Raises click.UsageError for what is said twice or left empty."""
+    try:
+        values, _, order = command.make_parser(ctx).parse_args(args=list(args))
+    except click.UsageError as error:
+        error.ctx = error.ctx or ctx  # so that it points to the verb's own help
+        raise
+    options = [parameter for parameter in order if isinstance(parameter, click.Option)]
+    if _asks_for_help(options):
+        return order
+    count = Counter(option.name for option in options)
+    for option in options:
+        several = count[option.name] > 1 and not option.multiple and not option.count
+        others = [other for other in options if other.name == option.name and other is not option]
+        if several and others:
+            raise click.UsageError(f"{flag_of(option)} and {flag_of(others[0])}: one or the other", ctx)
+        if several and (not option.is_flag or option.secondary_opts):
+            both = f" or {option.secondary_opts[0]}" if option.secondary_opts else ""
+            raise click.UsageError(f"{flag_of(option)}{both} is said twice; say it once", ctx)
+        value = values.get(option.name or "")
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            what = option.metavar or "value"
+            raise click.UsageError(
+                f"{flag_of(option)} '': there is no {what} in it; leave the flag out if none is meant", ctx
+            )
+    return order

@@ -1,0 +1,165 @@
+"""The two files that settings stand in, read once: the project's (`./hostler.toml`) and the user's.
+
+A file that somebody else could have written is refused, and so is one in a folder where somebody else could have put
+it. It must never follow that with a guess: a refused file ends the command.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hostler.errors import SpecError
+
+NAME = "hostler.toml"
+#: Bytes that a file of settings may have.
+LIMIT = 64 << 10
+
+_TABLE = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(?:#.*)?\Z")
+_KEY = re.compile(
+    r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
+)
+_WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """What one file says. `shown` is its name in complaints, `folder` where its relative paths begin."""
+
+    kind: Literal["project", "user"]
+    shown: str
+    folder: str
+    tables: Mapping[str, Any]
+    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+
+    def refuse(self, why: str, *keys: str) -> SpecError:
+        """The complaint about what stands at `keys`."""
+        return SpecError(self.shown, self.line(*keys), why)
+
+    def line(self, *keys: str) -> int | None:
+        """The line of a key, or of the table around it; None when it can't be told."""
+        return next((self.lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in self.lines), None)
+
+    def place(self, *keys: str) -> str:
+        """Where a key stands: file:line."""
+        line = self.line(*keys)
+        return f"{self.shown}:{line}" if line else self.shown
+
+
+def user_path(environ: Mapping[str, str]) -> Path:
+    """Where the user's file is: $XDG_CONFIG_HOME/hostler/hostler.toml, ~/.config if that isn't set or relative."""
+    shared = environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(shared):
+        shared = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".config")
+    return Path(shared) / "hostler" / NAME
+
+
+def read_files(environ: Mapping[str, str]) -> tuple[File, ...]:
+    """The files that are there, the project's first. Raises SpecError."""
+    user = user_path(environ)
+    found = [_read(user, kind="user", shown=str(user), folder=str(user.parent))]
+    if not _same(NAME, user):
+        found.insert(0, _read(Path(NAME), kind="project", shown=NAME, folder="."))
+    return tuple(file for file in found if file is not None)
+
+
+def _same(one: str, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _read(path: Path, *, kind: Literal["project", "user"], shown: str, folder: str) -> File | None:
+    try:
+        # Not to wait for the other end, should it be a pipe.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        if kind == "project" and os.path.islink(path):
+            raise SpecError(shown, None, "is a link that leads nowhere; mend or remove it") from None
+        return None
+    except OSError as error:
+        raise SpecError(shown, None, f"can't be read: {error.strerror}") from None
+    try:
+        if why := _doubt(os.fstat(fd), path, kind):
+            out = "" if kind == "user" else ", or run hostler in another folder"
+            raise SpecError(shown, None, f"is not used as settings, since {why}{out}")
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(LIMIT + 1)
+    except OSError as error:
+        raise SpecError(shown, None, f"can't be read: {error.strerror}") from None
+    finally:
+        os.close(fd)
+    if len(data) > LIMIT:
+        raise SpecError(shown, None, f"is longer than {LIMIT >> 10} KiB: too long for settings")
+    return _parsed(data, kind=kind, shown=shown, folder=folder)
+
+
+def _doubt(found: os.stat_result, path: Path, kind: str) -> str:
+    """Why this may be somebody else's word, and what to do; empty when it is ours."""
+    if not stat.S_ISREG(found.st_mode):
+        return "it is no ordinary file: remove it"
+    mine = (os.geteuid(), 0) if kind == "user" else (os.geteuid(),)
+    if found.st_uid not in mine:
+        return f"it belongs to user {found.st_uid} and not to you: make it yours, remove it"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others can write to it (mode {stat.S_IMODE(found.st_mode):o}): chmod go-w it"
+    for folder in _chain(path):
+        try:
+            above = os.stat(folder)
+        except OSError as error:
+            return f"{folder} can't be looked at ({error.strerror}): mend that"
+        if above.st_uid not in (os.geteuid(), 0):
+            return f"the folder {folder} belongs to user {above.st_uid}: move it"
+        # In a folder like /tmp others can add files, but not replace ours.
+        if above.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not above.st_mode & stat.S_ISVTX:
+            return f"others can write to the folder {folder} (mode {stat.S_IMODE(above.st_mode):o}): chmod go-w that"
+    return ""
+
+
+def _chain(path: Path) -> Iterator[Path]:
+    """The folders around a file, up to the root: those where it is named, and those where it really is."""
+    named = Path(os.path.abspath(path))
+    seen = dict.fromkeys(
+        [*Path(os.path.realpath(named.parent), named.name).parents, *Path(os.path.realpath(path)).parents]
+    )
+    yield from seen
+
+
+def _parsed(data: bytes, *, kind: Literal["project", "user"], shown: str, folder: str) -> File:
+    import tomllib
+
+    try:
+        text = data.decode()
+        tables = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise SpecError(shown, data.count(b"\n", 0, error.start) + 1, "is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        where, why = _WHERE.search(str(error)), _WHERE.sub("", str(error))
+        line = int(where[1]) if where and where[1] else data.rstrip().count(b"\n") + 1
+        raise SpecError(shown, line, f"is not TOML: {why[:1].lower()}{why[1:]}") from None
+    except RecursionError:
+        raise SpecError(shown, None, "is nested too deeply") from None
+    return File(kind=kind, shown=shown, folder=folder, tables=tables, lines=_lines(text))
+
+
+def _lines(text: str) -> dict[tuple[str, ...], int]:
+    """The line of every table and key, for complaints only: a look-alike in a long text costs a wrong number."""
+    found: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.split("\n"), 1):
+        if head := _TABLE.match(line.rstrip("\r")):
+            table = _words(head[1])
+            found.setdefault(table, number)
+        elif key := _KEY.match(line):
+            found.setdefault((*table, *_words(key[1])), number)
+    return found
+
+
+def _words(dotted: str) -> tuple[str, ...]:
+    return tuple(word.strip().strip("\"'") for word in dotted.split("."))
