@@ -92,8 +92,15 @@ def by_state(counts: dict[str, int]) -> dict[JobState, int]:
 
 
 def state_word(row: RunRow, *, alive: bool) -> str:
-    """A run's state: one that nobody works on any more is "left", whatever its row says."""
-    return row.state if alive or row.state in ("finished", "stopped") else "left"
+    """A run's state: one that nobody works on any more is "left", whatever its row says.
+
+    One at work that starts nothing more is "paused", or "draining" when it stops once what runs has ended.
+    """
+    if row.state in ("finished", "stopped"):
+        return row.state
+    if not alive:
+        return "left"
+    return "draining" if row.draining else "paused" if row.paused else row.state
 
 
 def look(reader: Reader | None, name: str) -> Look:

@@ -121,7 +121,7 @@ def add(batch: Batch, request: int, wish: Add) -> None:
             hand.line, hand.failures, hand.refusals = Line.DOWN, 0, 0
     if wish.hosts:
         said.append(counted(len(wish.hosts), "host"))
-    wait = "; they wait for a resume" if wish.jobs and batch.stopping else ""
+    wait = "; they wait for a resume" if wish.jobs and (batch.stopping or batch.visiting) else ""
     answer(batch, request, f"added: {' and '.join(said) or 'nothing'}{wait}")
 
 

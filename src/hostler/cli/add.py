@@ -1,0 +1,67 @@
+"""`hostler add RUN`: more jobs, or more hosts, for a run that is there already."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hostler.cli.stopping import stand_in
+from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
+from hostler.errors import UsageError
+
+if TYPE_CHECKING:
+    from hostler.cli.asking import Jobs
+    from hostler.cli.splitter import Split
+    from hostler.model.requests import Wish
+    from hostler.model.runs import RunRow
+    from hostler.stores.sqlite import SqliteStore
+
+EXAMPLES = """\b
+Examples:
+  hostler add last ::: d.gz e.gz
+  hostler add 42 --hosts 'user@host3,user@host4'
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@targeting_options
+@click.option("--jobs", "job_file", metavar="FILE", help="A file of jobs, one a line, instead of stdin.")
+@click.argument("name", metavar="RUN")
+@click.argument("stray", nargs=-1, metavar="[::: ARG...]")
+@click.pass_obj
+def command(split: Split, /, name: str, stray: tuple[str, ...], **options: Any) -> int:
+    """Add jobs for the run's own command, or hosts, or both.
+
+    Jobs come from behind ':::', from --jobs FILE, or, where no hosts are named, from stdin. A run that nobody works
+    on, or that has finished, keeps them for 'hostler batch --resume'. RUN is a run's number, the first letters of its
+    uid, or 'last'.
+    """
+    from hostler.cli.asking import ask
+    from hostler.cli.jobsource import JobSource
+    from hostler.model.requests import Add
+    from hostler.model.templates import Template
+    from hostler.stores.reads.batch import spec
+
+    stand_in()
+    if stray:
+        raise UsageError(f"{' '.join(stray)!r} stands before ':::': arguments of jobs stand behind it")
+    if split.command is not None:
+        raise UsageError("the run keeps its command: leave out '--' and what is behind it")
+    hosts = tuple(chosen_hosts(options)) if names_hosts(options) else ()
+    with ExitStack() as stack:
+        wanted = bool(split.sources or options["job_file"] or not hosts)
+        source = JobSource(split.sources, options["job_file"], marks=split.marks) if wanted else None
+        if source is not None:
+            stack.callback(source.close)
+
+        def make(store: SqliteStore, row: RunRow) -> Wish | str:
+            if source is not None:
+                source.fill(Template.from_json(spec(store.reader, row.number).template))
+            return Add(hosts=hosts)
+
+        def jobs() -> Jobs:
+            return source.jobs(check=lambda: None) if source is not None else ()
+
+        return ask(name, make, jobs=jobs)

@@ -1,0 +1,182 @@
+"""Asking something of a run: the request is put down, and its owner's answer waited for.
+
+Where nobody works on the run, this process does what is asked itself: it takes the run's lock, folds what waits, and
+lets go. It must never write to a run that somebody else owns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+import click
+
+from hostler.cli.machines import Machines
+from hostler.clock import SystemClock
+from hostler.engine.summary import count_words
+from hostler.errors import HostlerError, RunBusy, UsageError
+from hostler.model.jobs import JobState
+from hostler.model.requests import Request, Stop, Wish
+from hostler.model.runs import RunRow
+from hostler.stores.folder import state_dir
+from hostler.stores.reads.attempts import attempts
+from hostler.stores.reads.requests import request as read_request
+from hostler.stores.reads.runs import has_owner, resolve, run
+from hostler.stores.sqlite import FILE, SqliteStore
+from hostler.views.console import Console
+from hostler.views.tables import counted
+
+#: What to ask of a run, or in words why there is nothing to be done.
+Make = Callable[[SqliteStore, RunRow], Wish | str]
+Jobs = Iterable[tuple[tuple[bytes, ...], bytes]]
+
+#: Seconds in which an owner should answer, and a stopped run should have ended; and between two looks.
+PATIENCE, ENDING, LOOK = 30.0, 60.0, 0.05
+#: Seconds in which hosts must answer a process that only visits, and all that it does must be done.
+CONNECT, VISIT = 10.0, 60.0
+#: How often this process does it itself before it says that it can't.
+VISITS = 3
+
+
+def ask(called: str, make: Make, *, jobs: Callable[[], Jobs] = tuple) -> int:
+    """Ask something of the run that people call `called`, and print the answer; the exit code.
+
+    `make` says what, or raises UsageError when that run can't be asked so; `jobs` gives those of an Add.
+    """
+    return asyncio.run(_ask(called, make, jobs))
+
+
+async def _ask(called: str, make: Make, jobs: Callable[[], Jobs]) -> int:
+    store = existing_store(called)
+    try:
+        number = resolve(store.reader, called)
+        wish = make(store, run(store.reader, number))
+        if isinstance(wish, str):
+            return said(number, wish)
+        from hostler.wiring import owner_name
+
+        made = await store.make_request(number, wish, who=owner_name(), at=SystemClock().now(), jobs=jobs())
+        found = await answered(store, number, made, wish)
+        if found.answered is None:
+            who = run(store.reader, number).owner
+            raise HostlerError(
+                f"batch {number}: {who or 'nobody'} has not done it yet; it stays asked for, and is done when it can be"
+            )
+        if isinstance(wish, Stop) and not wish.drain and found.done:
+            return await _stopped(store, number)
+        return said(number, found.words, done=found.done)
+    finally:
+        await store.close()
+
+
+def existing_store(called: str) -> SqliteStore:
+    """The store of this account. Raises UsageError where there is none yet."""
+    folder = state_dir()
+    if not (folder / FILE).exists():
+        raise UsageError(f"no run {called}; there are none yet (hostler batch makes one)")
+    from hostler.stores.sqlite import open_store
+
+    return open_store(folder)
+
+
+async def answered(store: SqliteStore, number: int, made: int, wish: Wish) -> Request:
+    """The request once it is answered, by the run's owner or by ourselves; unanswered when patience ends."""
+    clock, version, visits = SystemClock(), -1, 0
+    until = clock.steady() + PATIENCE
+    while True:
+        alone = not has_owner(store.reader, number)  # before the look: an owner's last act may be the answer
+        if alone or store.reader.version() != version:
+            version = store.reader.version()
+            found = read_request(store.reader, made)
+            assert found is not None, "nobody deletes requests"
+            if found.answered is not None or clock.steady() > until or visits > VISITS:
+                return found
+        if alone:
+            visits += await _visit(store, number, wish)
+            continue
+        if clock.steady() > until:
+            version = -1
+        await clock.sleep(LOOK)
+
+
+async def _visit(store: SqliteStore, number: int, wish: Wish) -> int:
+    """Do what is asked of a run that nobody works on; 1 when that was done, 0 when somebody else was faster."""
+    from hostler.wiring import Wanted, open_batch, owner_name, provider
+
+    try:
+        claim = await store.claim(number, owner=owner_name(), at=SystemClock().now())
+    except RunBusy:
+        return 0
+    # What jobs printed is kept, and not what this command prints.
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    console = Console(null, 2, terminal=(False, False))
+    try:
+        wanted = Wanted(quiet=True, connect_timeout=CONNECT)
+        opened = await open_batch(store, claim, wanted=wanted, console=console, visit=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(VISIT):
+                await opened.go()
+        console.flush(now=True)
+        if isinstance(wish, Stop) and not wish.drain:
+            await Machines(provider("sandbox"), run=claim.uid, keep=False, say=_warn).end()
+        await console.drained()
+    finally:
+        await store.release(claim)
+        console.close()
+        os.close(null)
+    return 1
+
+
+async def _stopped(store: SqliteStore, number: int) -> int:
+    """Wait for a run's end that was asked for, and say what it comes to and what may still run."""
+    clock = SystemClock()
+    until = clock.steady() + ENDING
+    while has_owner(store.reader, number) and clock.steady() < until:
+        await clock.sleep(LOOK)
+    row = run(store.reader, number)
+    if has_owner(store.reader, number):
+        raise HostlerError(f"batch {number}: {row.owner} is still ending its jobs: hostler status {number}")
+    for host, count in still_open(store, number):
+        _warn(f"{host}: up to {counted(count, 'job')} may still run there, until the lease ends")
+    return said(number, ended_words(row))
+
+
+def still_open(store: SqliteStore, number: int) -> list[tuple[str, int]]:
+    """Hosts that may still work for a run, with the number of attempts they hold."""
+    held: dict[str, int] = {}
+    for attempt in attempts(store.reader, number, states=(JobState.OPEN,)):
+        held[attempt.worker] = held.get(attempt.worker, 0) + 1
+    return list(held.items())
+
+
+def ended_words(row: RunRow) -> str:
+    """How a run that nobody works on stands, and what goes on with it."""
+    from hostler.cli.looking import by_state
+
+    counts = by_state(row.counts)
+    left = counts.get(JobState.QUEUED, 0) + counts.get(JobState.OPEN, 0)
+    then = f"; this goes on with it: hostler batch --resume {row.number}" if left else ""
+    return f"{row.state if row.state != 'running' else 'left'}: {count_words(counts)}{then}"
+
+
+def refuse_finished(row: RunRow, instead: str) -> None:
+    """Raise UsageError when a run has finished, with what to do instead."""
+    if row.state == "finished":
+        raise UsageError(f"batch {row.number} has finished; {instead}")
+
+
+def said(number: int, words: str, *, done: bool = True) -> int:
+    """Print an answer: what was done on stdout, what was not on stderr; the exit code."""
+    if done:
+        click.echo(f"batch {number}: {words}")
+        return 0
+    _warn(f"batch {number}: {words}")
+    return 1
+
+
+def _warn(text: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"hostler: {text}\n")

@@ -1,0 +1,36 @@
+"""`hostler stop RUN`: end a run, whoever works on it, or nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hostler.model.requests import Wish
+    from hostler.model.runs import RunRow
+    from hostler.stores.sqlite import SqliteStore
+
+EXAMPLES = "\b\nExamples:\n  hostler stop last\n  hostler stop --drain 42"
+
+
+@click.command(epilog=EXAMPLES)
+@click.option(
+    "--drain", is_flag=True, help="Start nothing more, and stop when what runs has ended by itself."
+)
+@click.argument("name", metavar="RUN")
+def command(name: str, drain: bool) -> int:
+    """End a run: running jobs are ended, the others wait for 'hostler batch --resume'.
+
+    When nobody works on it any more, its hosts are visited and what they still run of it is ended. RUN is a run's
+    number, the first letters of its uid, or 'last'.
+    """
+    from hostler.cli.asking import ask, ended_words, still_open
+    from hostler.model.requests import Stop
+
+    def make(store: SqliteStore, row: RunRow) -> Wish | str:
+        if row.state in ("finished", "stopped") and not still_open(store, row.number):
+            return f"it has ended already, {ended_words(row)}"
+        return Stop(drain=drain)
+
+    return ask(name, make)

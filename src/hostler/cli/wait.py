@@ -1,0 +1,76 @@
+"""`hostler wait RUN...`: until runs have ended, whoever works on them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from hostler.cli.options import duration
+
+if TYPE_CHECKING:
+    from hostler.stores.reading import Reader
+
+#: Seconds between two looks at whether anything was committed, or an owner is gone.
+LOOK = 0.2
+#: Exit codes from the worst to the best; 2 can't come of a run.
+WORST = (143, 130, 6, 5, 4, 3, 1, 0)
+
+EXAMPLES = "\b\nExamples:\n  hostler wait last\n  hostler wait 42 43 --timeout 1h && echo both went well"
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--timeout", metavar="DUR", help="Wait no longer than this; the exit code is then 3.")
+@click.argument("names", metavar="RUN...", nargs=-1, required=True)
+def command(names: tuple[str, ...], timeout: str | None) -> int:
+    """Wait until runs have ended. The exit code is theirs, of several the worst.
+
+    A run that its controller has left without an end is not waited for: that is told, and the exit code is 6. RUN is
+    a run's number, the first letters of its uid, or 'last'.
+    """
+    from hostler.cli import looking
+    from hostler.errors import UsageError
+    from hostler.stores.reads.runs import resolve
+
+    seconds = None if timeout is None else duration(timeout, "--timeout")
+    with looking.opened() as reader:
+        if reader is None:
+            raise UsageError(f"no run {names[0]}; there are none yet (hostler batch makes one)")
+        numbers = list(dict.fromkeys(resolve(reader, name) for name in names))
+        codes = asyncio.run(_wait(reader, numbers, seconds))
+    return min(codes, key=lambda code: WORST.index(code) if code in WORST else -1)
+
+
+async def _wait(reader: Reader, numbers: list[int], seconds: float | None) -> list[int]:
+    """Wait for all of them, and say how each ended; their exit codes."""
+    from hostler.clock import SystemClock
+    from hostler.model.durations import format_duration
+    from hostler.stores.reads.runs import has_owner
+
+    clock, codes, left, version = SystemClock(), [], list(numbers), -1
+    until = None if seconds is None else clock.steady() + seconds
+    while left:
+        alone = [number for number in left if not has_owner(reader, number)]
+        if alone or reader.version() != version:
+            version = reader.version()
+            for number in alone:
+                codes.append(_ended(reader, number))
+                left.remove(number)
+        if until is not None and clock.steady() > until and left:
+            some = ", ".join(map(str, left))
+            click.echo(f"hostler: batch {some}: not ended after {format_duration(seconds or 0.0)}", err=True)
+            return [*codes, 3]
+        if left:
+            await clock.sleep(LOOK)
+    return codes
+
+
+def _ended(reader: Reader, number: int) -> int:
+    """Say how a run that nobody works on stands; its exit code."""
+    from hostler.cli.asking import ended_words
+    from hostler.stores.reads.runs import run
+
+    row = run(reader, number)
+    click.echo(f"hostler: batch {number}: {ended_words(row)}", err=True)
+    return 6 if row.state not in ("finished", "stopped") or row.exit_code is None else row.exit_code
