@@ -65,6 +65,10 @@ class Bus:
         self._views = list(views)
         self._holding = False
 
+    def watch(self, view: View) -> None:
+        """Show this view too what is committed from now on."""
+        self._views.append(view)
+
     async def commit(self, events: Sequence[Event], *, before: Callable[[], None] | None = None) -> None:
         """Write the events of one turn. Returns once they are durable, however long the disk is full.
 

@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,24 +24,29 @@ from hostler.engine.hands import Line
 from hostler.engine.summary import Pace, Progress, exit_code
 from hostler.links.runner import RunnerLink
 from hostler.links.sudo import Sudo
+from hostler.model.endings import Ended
 from hostler.model.events import JobsRequeued, RunFinished, RunStarted
 from hostler.model.hosts import Host
-from hostler.model.jobs import RETRYABLE, JobState
+from hostler.model.jobs import RETRYABLE, JobState, OutputRef
 from hostler.model.runs import BatchSpec, Worker
 from hostler.model.secrets import Secret
 from hostler.model.templates import Template
 from hostler.ports import Provider, Transport, View
 from hostler.stores.outputs import RunOutputs, read_output
 from hostler.stores.ownership import BEAT
+from hostler.stores.reading import Reader
+from hostler.stores.reads import endings
 from hostler.stores.reads.runs import run as find_run
 from hostler.stores.sqlite import Claim, SqliteStore
 from hostler.views.console import Console
 from hostler.views.hostnews import HostNews
+from hostler.views.inorder import InOrder, Order
 from hostler.views.live import Live, draws
 from hostler.views.requestnews import RequestNews
 from hostler.views.running import RunningJobs
-from hostler.views.showing import JobOutput
+from hostler.views.showing import JobOutput, LineOutput, Printer
 from hostler.views.tables import counted
+from hostler.views.tags import tag_of
 from hostler.views.words import command_words
 from hostler.work.batch import BatchWork, Setting
 
@@ -93,6 +98,8 @@ class Wanted:
     keep: bool = False
     retry: bool = False
     line_buffer: bool = False
+    keep_order: bool = False
+    tag: str | None = None
     quiet: bool = False
     colour: bool = False
     progress: str = "auto"
@@ -212,16 +219,22 @@ async def open_batch(
     assert folder is not None, "a run is worked on from a store on disk"
     files = RunOutputs(folder, epoch=claim.epoch)
     table = _table(console, wanted)
-    output = JobOutput(
-        console, line_buffer=wanted.line_buffer, read=partial(read_output, folder), running=table
-    )
+    read = partial(read_output, folder)
+    printer = Printer(console, read=read, tag=tag_of(wanted.tag) if wanted.tag else None, table=table)
+    output = _output(printer, console, wanted=wanted, order=lambda: _Order(store.reader, number, claim.seq))
     news = HostNews(console.note)
     bus = Bus(
         store,
         run=number,
         epoch=claim.epoch,
         seq=claim.seq,
-        views=[output, news, RequestNews(console.note), *views, *((table,) if table else ())],
+        views=[
+            output,
+            news,
+            *(() if visit else (RequestNews(console.note),)),
+            *views,
+            *((table,) if table else ()),
+        ],
         clock=clock,
         say=console.note,
     )
@@ -237,6 +250,9 @@ async def open_batch(
             await bus.commit([put_back])
             rows = await store.batch_rows(number)
     spec, workers = rows.spec, {worker.id: worker for worker in rows.workers}
+    for filed in _files(store.reader, number, spec, read=read):
+        bus.watch(filed)
+    printer.names = _Names(workers)
     news.names = {worker.id: worker.host.name for worker in rows.workers}
     assert store.folder is not None
     transport = _ways(store.folder, wanted=wanted, say=console.note)
@@ -277,6 +293,68 @@ async def open_batch(
     run.beat = partial(store.beat, claim)
     progress.append(run.progress)
     return run
+
+
+def _output(
+    printer: Printer, console: Console, *, wanted: Wanted, order: Callable[[], Order]
+) -> JobOutput | LineOutput | InOrder:
+    """Who prints what jobs write."""
+    if wanted.keep_order:
+        return InOrder(printer, order)
+    return LineOutput(printer, console) if wanted.line_buffer else JobOutput(printer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A run's jobs as its store has them, and the attempts that ended behind event number `since`."""
+
+    reader: Reader
+    run: int
+    since: int
+
+    def unfinished(self, after: int) -> int | None:
+        return endings.next_unfinished(self.reader, self.run, after=after)
+
+    def between(self, after: int, before: int | None) -> Iterator[Ended]:
+        return endings.ended_between(self.reader, self.run, after=after, before=before, since=self.since)
+
+
+class _Names(Mapping[int, str]):
+    """The names of workers, also of those that join later."""
+
+    def __init__(self, workers: Mapping[int, Worker]) -> None:
+        self._workers = workers
+
+    def __getitem__(self, worker: int) -> str:
+        return self._workers[worker].host.name
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._workers)
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+
+def _files(
+    reader: Reader, run: int, spec: BatchSpec, *, read: Callable[[OutputRef, int], Iterable[bytes]]
+) -> Iterator[View]:
+    """The files that are written beside a run, brought up to date. Raises UsageError."""
+    fetch = partial(endings.ended, reader, run)
+    if spec.joblog:
+        from hostler.views.joblog import JobLog
+
+        template = Template.from_json(spec.template)
+        joblog = JobLog(
+            Path(spec.joblog), fetch=fetch, command=lambda e: command_words(template, e.args, e.job)
+        )
+        joblog.begin(endings.all_ended(reader, run))
+        yield joblog
+    if spec.results:
+        from hostler.views.results import Results
+
+        results = Results(Path(spec.results), fetch=fetch, read=read)
+        results.begin(endings.all_ended(reader, run))
+        yield results
 
 
 def _table(console: Console, wanted: Wanted) -> RunningJobs | None:

@@ -18,7 +18,7 @@ from hostler.cli.parsing import said_only
 from hostler.cli.placing import entrusted, housed, placing, placing_options
 from hostler.cli.reaching import reaching, reaching_options
 from hostler.cli.seeing import seeing, seeing_options
-from hostler.cli.shaping import shaping, shaping_options
+from hostler.cli.shaping import filing, shaping, shaping_options
 from hostler.cli.sourcing import refuse_sourcing, sourcing, sourcing_options
 from hostler.cli.stopping import stand_in
 from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
@@ -91,7 +91,7 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
 
     if split.command is not None and not any(split.command):
         raise UsageError("no command behind '--': name one, or leave '--' out when each job is a command")
-    changes = overrides(options)
+    changes = {**overrides(options), **filing(options, fresh=True)}
     how = wanted(options)
     form = sourcing(options)
     if form.header and not split.command:
@@ -114,7 +114,7 @@ def _go_on(options: dict[str, Any]) -> int:
     refuse_sourcing(own)
     if own["exclude"] and not names_hosts(own):
         raise UsageError("--exclude: name the hosts that are to join, with --hosts, --hostfile or -i")
-    how = wanted(options, options=overrides(own), retry=bool(options["retry"]))
+    how = wanted(options, options={**overrides(own), **filing(own, fresh=False)}, retry=bool(options["retry"]))
     inventory = {"inventory": options["inventory"]}
     hosts = housed(chosen_hosts(own | inventory), own) if names_hosts(own) else []
     from hostler.cli.running import resumed_run

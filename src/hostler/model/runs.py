@@ -32,6 +32,8 @@ class BatchSpec:
     until: float | None = None
     delay: float = 0.0
     seed: int | None = None
+    joblog: str | None = None
+    results: str | None = None
     as_user: str | None = None
 
 
@@ -97,6 +99,7 @@ class RunRow:
     counts: dict[str, int] = field(default_factory=dict)
     paused: bool = False
     draining: bool = False
+    stopping: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

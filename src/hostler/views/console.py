@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from hostler.clock import Clock, SystemClock
 from hostler.views.footer import Footer
 from hostler.views.outlet import Outlet, Text, may_block
+from hostler.views.tags import tagged
 from hostler.views.text import visible, visible_stream
 
 #: An unfinished line longer than this is printed as far as it is there, and so is the longest one when all
@@ -60,6 +61,8 @@ class Console:
         self._parts: dict[Place, bytearray] = {}
         self._parts_size = 0
         self._unfinished: dict[int, Place | None] = {1: None, 2: None}
+        #: What stands before each line of a job's text, by the caller's key for it, until the job has ended.
+        self.tags: dict[Hashable, bytes] = {}
         self._footer, self._drawn_at = Footer(stderr), 0.0
         self._told: set[str] = set()
 
@@ -113,6 +116,7 @@ class Console:
             held = self._part(place)
             if held or self._unfinished[place[1]] == place:
                 self._lines(place, held + b"\n")
+        self.tags.pop(key, None)
 
     def note(self, text: str) -> None:
         """Say something of our own on stderr, a line by itself; shown at the next flush."""
@@ -188,6 +192,8 @@ class Console:
     def _lines(self, place: Place, data: bytes) -> None:
         stream = place[1]
         self._finish_line(stream, place)
+        if tag := self.tags.get(place[0]):
+            data = tagged(data, tag, within=self._unfinished[stream] == place)
         self._unfinished[stream] = None if data.endswith(b"\n") or self._terminal[stream - 1] else place
         self._put(stream, data)
 

@@ -5,13 +5,15 @@ It must never hold anything up: what it prints need not be on disk yet, only the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from hostler.model.endings import Ended
 from hostler.model.events import Event
-from hostler.model.jobs import OutputRef
+from hostler.model.jobs import OutputRef, Queued
 from hostler.views.console import Console
 from hostler.views.running import RunningJobs
+from hostler.views.tags import Tag, tagged, tagged_stream
 
 
 class Kept(Protocol):
@@ -33,37 +35,134 @@ class Kept(Protocol):
         ...
 
 
-class JobOutput:
-    """Prints output; `read` gives a stream (1 or 2) of kept output in pieces, `running` shows its end meanwhile."""
+class Held(Protocol):
+    """An attempt that a worker holds."""
+
+    @property
+    def queued(self) -> Queued:
+        """Its job."""
+        ...
+
+    @property
+    def n(self) -> int:
+        """Which attempt of the job it is."""
+        ...
+
+    @property
+    def worker(self) -> int:
+        """Who holds it."""
+        ...
+
+
+class Printer:
+    """Prints what jobs wrote; `read` gives a stream (1 or 2) of kept output in pieces, `tag` what stands before lines.
+
+    `table` shows the end of what running jobs write; `names` are the hosts' by worker.
+    """
 
     def __init__(
-        self, console: Console, *, line_buffer: bool, read: Callable[[OutputRef, int], Iterable[bytes]],
-        running: RunningJobs | None = None,
+        self, console: Console, *, read: Callable[[OutputRef, int], Iterable[bytes]], tag: Tag | None = None,
+        table: RunningJobs | None = None,
     ) -> None:  # fmt: skip
-        self._console, self._line_buffer, self._read, self._running = console, line_buffer, read, running
-        self._begun: set[tuple[int, int]] = set()
+        self._console, self._read, self._tag, self._table = console, read, tag, table
+        self.names: Mapping[int, str] = {}
 
-    def piece(self, job: int, n: int, stream: int, data: bytes) -> None:
-        """Print whole lines as they come, if that was asked for."""
-        if self._running is not None:
-            self._running.piece(job, n, stream, data)
-        if self._line_buffer:
-            self._begun.add((job, n))
-            self._console.chunk((job, n), stream, data)
+    def running(self, held: Held, stream: int, data: bytes) -> None:
+        """Take note of a piece of a running job's output."""
+        if self._table is not None:
+            self._table.piece(held.queued.job, held.n, stream, data)
 
-    def result(self, job: int, n: int, kept: Kept) -> None:
-        """Print what a job wrote, or the end of it."""
-        if self._line_buffer:
-            if (job, n) not in self._begun:
-                self._console.chunk((job, n), 1, kept.out or b"")
-                self._console.chunk((job, n), 2, kept.err or b"")
-            self._begun.discard((job, n))
-            self._console.ended((job, n))
-        elif kept.ref is None or kept.out is not None:
-            self._console.job_output(kept.out or b"", kept.err or b"")
+    def whole(self, held: Held, kept: Kept) -> None:
+        """Print all that an attempt wrote."""
+        tag = self.tag(held) if self._tag is not None else b""
+        if kept.ref is None or kept.out is not None:
+            self._put(kept.out or b"", kept.err or b"", tag)
         else:
-            self._console.job_output(self._read(kept.ref, 1), self._read(kept.ref, 2))
+            self._refer(kept.ref, tag)
+
+    def ended(self, ended: Ended) -> None:
+        """Print all that an ended attempt wrote, from where it is kept."""
+        if ended.output is not None:
+            self._refer(ended.output, self._tag(ended.job, ended.args, ended.host) if self._tag else b"")
+
+    def tag(self, held: Held) -> bytes:
+        """What stands before each line of an attempt's output."""
+        if self._tag is None:
+            return b""
+        queued = held.queued
+        return self._tag(queued.job, queued.args, self.names.get(held.worker, f"host {held.worker}"))
+
+    def flush(self) -> None:
+        """Let go of what was printed."""
+        self._console.flush()
+
+    def _put(self, out: bytes, err: bytes, tag: bytes) -> None:
+        if tag:
+            out, err = _lines(out, tag), _lines(err, tag)
+        self._console.job_output(out, err)
+
+    def _refer(self, ref: OutputRef, tag: bytes) -> None:
+        out, err = self._read(ref, 1), self._read(ref, 2)
+        if tag:
+            out, err = tagged_stream(out, tag), tagged_stream(err, tag)
+        self._console.job_output(out if ref.out else b"", err if ref.err else b"")
+
+
+class JobOutput:
+    """Each attempt's output whole, as soon as it has ended."""
+
+    def __init__(self, printer: Printer) -> None:
+        self._printer = printer
+
+    def piece(self, held: Held, stream: int, data: bytes) -> None:
+        """Wait for the rest."""
+        self._printer.running(held, stream, data)
+
+    def result(self, held: Held, kept: Kept) -> None:
+        """Print what an attempt wrote."""
+        self._printer.whole(held, kept)
 
     def saw(self, events: Sequence[Event]) -> None:
         """Let go of what was printed, once per turn."""
-        self._console.flush()
+        self._printer.flush()
+
+
+class LineOutput:
+    """The lines of all jobs as they come."""
+
+    def __init__(self, printer: Printer, console: Console) -> None:
+        self._printer, self._console = printer, console
+        self._begun: set[tuple[int, int]] = set()
+
+    def piece(self, held: Held, stream: int, data: bytes) -> None:
+        """Print whole lines."""
+        self._printer.running(held, stream, data)
+        self._chunk(held, stream, data)
+
+    def result(self, held: Held, kept: Kept) -> None:
+        """Print the end of what an attempt wrote."""
+        key = (held.queued.job, held.n)
+        if key not in self._begun:
+            self._chunk(held, 1, kept.out or b"")
+            self._chunk(held, 2, kept.err or b"")
+        self._begun.discard(key)
+        self._console.ended(key)
+
+    def saw(self, events: Sequence[Event]) -> None:
+        """Let go of what was printed, once per turn."""
+        self._printer.flush()
+
+    def _chunk(self, held: Held, stream: int, data: bytes) -> None:
+        key = (held.queued.job, held.n)
+        if key not in self._begun:
+            self._begun.add(key)
+            if tag := self._printer.tag(held):
+                self._console.tags[key] = tag
+        self._console.chunk(key, stream, data)
+
+
+def _lines(data: bytes, tag: bytes) -> bytes:
+    if not data:
+        return data
+    made = tagged(data, tag)
+    return made if made.endswith(b"\n") else made + b"\n"

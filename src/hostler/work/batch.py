@@ -68,11 +68,11 @@ T = TypeVar("T")
 class Show(Protocol):
     """Who is told of output as it arrives; none of it is durable."""
 
-    def piece(self, job: int, n: int, stream: int, data: bytes) -> None:
+    def piece(self, held: Try, stream: int, data: bytes) -> None:
         """Some output of a running attempt."""
         ...
 
-    def result(self, job: int, n: int, kept: Kept) -> None:
+    def result(self, held: Try, kept: Kept) -> None:
         """An attempt has ended; its output is in `kept` when it was short, else where that says."""
         ...
 
@@ -198,7 +198,7 @@ class BatchWork:
                         kept = self._keeping.result(key, report)
                     except StoreFull:
                         kept = await self._room(partial(self._keeping.result, key, report))
-                    self._show.result(*key, kept)
+                    self._show.result(held, kept)
                     fact = Heard(fact.worker, report, kept.ref)
             told.append(fact)
         return asked + told, credit
@@ -231,7 +231,7 @@ class BatchWork:
             self._inbox.put(HostDown(worker, report.why, report.fatal))
             return
         if isinstance(report, Output) and (held := self._held(worker, report.serial)) is not None:
-            self._show.piece(held.queued.job, held.n, report.stream, report.data)
+            self._show.piece(held, report.stream, report.data)
         self._inbox.put(Heard(worker, report))
 
     # -- effects ----------------------------------------------------------------------------------------------

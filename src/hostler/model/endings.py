@@ -1,0 +1,25 @@
+"""An ended attempt with all that is written down of it for other programs: joblogs, folders of results, tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hostler.model.jobs import Ending, OutputRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """One ended attempt. Times are seconds since the epoch, `elapsed` seconds; `last` says that its job is over."""
+
+    job: int
+    n: int
+    host: str
+    args: tuple[bytes, ...]
+    started_at: float | None
+    ended_at: float
+    elapsed: float | None
+    ending: Ending
+    code: int | None
+    signal: int | None
+    output: OutputRef | None
+    last: bool
