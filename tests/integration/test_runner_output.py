@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -274,15 +275,18 @@ def test_a_follow_beyond_what_there_is_gets_what_comes_after(rig: Rig) -> None:
 
 
 def test_a_stream_beyond_the_limit_ends_its_job_and_no_other(rig: Rig) -> None:
-    rig.changes = [("OUTPUT_MAX = 1 << 30", "OUTPUT_MAX = 1 << 20")]
-    line = rig.line()
+    """Where the file system refuses holes; here every one does."""
+    rig.changes = [("PUNCH = 3", "PUNCH = 1 << 20")]
+    line = rig.line(output_limit=1 << 20)
     line.start(1, "exec cat /dev/zero")
     line.start(2, "echo fine; sleep 1.5; echo still")
     line.start(3, "head -c 3000000 /dev/zero >&2; exit 0")
     line.start(4, "head -c 1048576 /dev/zero")
     for serial in (1, 3):
         result = line.result(serial)
-        assert result.ending is Ending.OUTPUT_LIMIT and "passed 1 MiB; the rest was dropped" in result.detail
+        assert (
+            result.ending is Ending.OUTPUT_LIMIT and "passed 1.0 MiB; the rest was dropped" in result.detail
+        )
     assert line.result(1).out_size == len(line.stream(1, 1)) == 1 << 20
     assert line.result(3).err_size == len(line.stream(3, 2)) == 1 << 20
     assert line.result(4).ending is Ending.OK and line.result(4).out_size == 1 << 20
@@ -317,3 +321,77 @@ def test_a_controller_that_reads_nothing_costs_little_memory(rig: Rig) -> None:
     assert memory(pid) - before < 8 << 20
     line.send(wire.frame(wire.BYE, b""))
     line.end()
+
+
+CUT = re.compile(rb"\n\[(\d+\.\d [KM]iB) cut out here\]\n")
+LIMIT = 1 << 20
+HEAD, TAIL = LIMIT - LIMIT // 4, LIMIT // 4
+#: Writes numbered lines of ten bytes, and stops halfway until it may go on.
+COUNTING = (
+    "import os, sys, time\n"
+    "def lines(a, b): os.write(1, b''.join(b'%09d\\n' % i for i in range(a, b)))\n"
+    "for i in range(0, {half}, 10000): lines(i, i + 10000)\n"
+    "while not os.path.exists({go!r}): time.sleep(0.02)\n"
+    "for i in range({half}, {whole}, 10000): lines(i, i + 10000)\n"
+)
+
+
+def numbered(start: int, end: int) -> bytes:
+    """What COUNTING wrote there, in bytes."""
+    text = b"".join(b"%09d\n" % i for i in range(start // 10, end // 10 + 1))
+    return text[start % 10 : start % 10 + end - start]
+
+
+def test_the_middle_of_a_stream_beyond_the_limit_is_cut_out_and_that_is_said(rig: Rig) -> None:
+    whole = 1_000_000
+    line = rig.line(output_limit=LIMIT)
+    go = rig.folder / "go"
+    line.start(1, PYTHON, "-c", COUNTING.format(half=whole // 2, whole=whole, go=str(go)))
+    eventually(lambda: sum(path.stat().st_size for path in rig.spool.glob("*.out")) == 5 * whole)
+    [file] = [path for path in rig.spool.glob("*.out") if path.stat().st_size]
+    line.until(lambda: len(line.stream(1, 1)) == HEAD, "its head, while it runs")
+    eventually(lambda: file.stat().st_blocks * 512 < 2 * LIMIT)
+    go.touch()
+    result = line.result(1)
+    told, size = line.stream(1, 1), 10 * whole
+    found = CUT.search(told)
+    assert found and result.ending is Ending.OK and result.out_size == len(told)
+    assert told[: found.start()] == numbered(0, HEAD)
+    assert told[found.end() :] == numbered(size - TAIL, size)
+    assert found[1] == b"8.5 MiB" and result.detail == "8.5 MiB of its stdout cut out"
+    assert file.stat().st_blocks * 512 < 2 * LIMIT
+
+    again = rig.attach(ready=False, ask=[1])  # told again from anywhere, it is the same
+    again.follow(1, HEAD - 10, 0)
+    again.ready()
+    again.result(1)
+    assert again.stream(1, 1) == told[HEAD - 10 :]
+    again.close()
+    os.kill(line.answer()["pid"], 9)
+    line.end()
+    last = rig.line(output_limit=LIMIT, ask=[1])
+    assert last.result(1).detail == "8.5 MiB of its stdout cut out" and last.stream(1, 1) == told
+    last.ack(1)
+    eventually(lambda: not file.exists())
+
+
+def test_a_job_faster_than_any_look_is_cut_as_well_and_a_killed_one_keeps_its_tail(rig: Rig) -> None:
+    line = rig.line(output_limit=LIMIT)
+    line.start(1, f"head -c {LIMIT} /dev/zero; exit 7")
+    line.start(2, "head -c 3000000 /dev/zero | tr '\\0' x >&2; printf end >&2; exit 9")
+    line.start(3, "yes; :", timeout=1.0)
+    result = line.result(1)
+    assert (result.code, result.out_size, result.detail) == (7, LIMIT, "")
+    result = line.result(2)
+    assert (result.code, result.ending) == (9, Ending.EXIT) and "of its stderr cut out" in result.detail
+    assert CUT.search(line.stream(2, 2)) and line.stream(2, 2).endswith(b"xxend")
+    result = line.result(3)
+    assert result.ending is Ending.TIMEOUT and len(line.stream(3, 1)) < LIMIT + 64
+    assert line.stream(3, 1).endswith(b"y\n")
+
+
+def test_a_job_that_truncates_its_output_again_and_again_is_bounded_too(rig: Rig) -> None:
+    line = rig.line(output_limit=LIMIT)
+    line.start(1, "while :; do : >/dev/stdout; head -c 600000 /dev/zero; sleep 0.3; done")
+    result = line.result(1)
+    assert result.ending is Ending.OUTPUT_LIMIT and len(line.stream(1, 1)) <= LIMIT

@@ -11,7 +11,10 @@ import zlib
 from functools import cache
 from importlib.resources import files
 
-MODULES = ("wire", "spool", "log", "files", "processes", "hunting", "telling", "jobs", "channel", "serve")
+MODULES = (
+    "wire", "rules", "spool", "log", "files", "processes", "hunting", "cutting", "terminals", "telling",
+    "metering", "jobs", "channel", "serve",
+)  # fmt: skip
 #: The modules' imports of each other, which one source has no use for.
 OURS = re.compile(r"^from hostler\.[\w.]+ import (?:\([^)]*\)|[^(\n]*)\n", re.MULTILINE)
 PYTHONS = "python3 /usr/libexec/platform-python python3.12 python3.11 python3.9 python3.8 python3.6"

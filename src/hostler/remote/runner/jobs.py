@@ -14,7 +14,9 @@ from collections import deque
 from hostler.remote.runner.files import Files, Pair
 from hostler.remote.runner.hunting import Ladder, Prey, end_all
 from hostler.remote.runner.log import Log
+from hostler.remote.runner.metering import Meter
 from hostler.remote.runner.processes import Spawner
+from hostler.remote.runner.rules import Rules
 from hostler.remote.runner.telling import (
     EXIT,
     INTERRUPTED,
@@ -26,14 +28,13 @@ from hostler.remote.runner.telling import (
     TIMEOUT,
 )
 from hostler.remote.runner.telling import Attempt, Voice
-from hostler.remote.runner.wire import INLINE, NO_CODE, NUMBER, R_LOST, R_REFUSED, R_REVOKED, frame, numbers
+from hostler.remote.runner.terminals import Terminals
+from hostler.remote.runner.wire import NO_CODE, NUMBER, R_LOST, R_REFUSED, R_REVOKED, frame, numbers
 
 #: Seconds in which a job's output is not looked at, and after which its beginning is told.
 YOUNG, NEWS = 0.1, 0.05
 #: More output of ended jobs than this waiting for the controller, in bytes: no new job starts.
 BACKLOG = 256 << 20
-#: A stream longer than this ends its job, in bytes.
-OUTPUT_MAX = 1 << 30
 #: Attempts that are started in one go: their records are one write, their files open at once.
 ROUND = 32
 #: Bytes that must be free on the spool's disk for a job to start; on a small disk, a fiftieth of it.
@@ -53,11 +54,16 @@ SHORTAGES = (
 class Table:
     """All attempts of one run on one host."""
 
-    def __init__(self, path: str, uid: str, log: Log, spawner: Spawner, slots: int) -> None:
+    def __init__(
+        self, path: str, uid: str, log: Log, spawner: Spawner, slots: int, rules: Rules
+    ) -> None:  # fmt: skip
+        self.rules = rules
         self.log, self.uid, self.spawner, self.slots = log, uid.encode(), spawner, slots
         self.path = os.path.realpath(path)
         self.files = Files(path, {number for _, _, number in log.starts.values()})
         self.voice = Voice(self.files)
+        self.meter = Meter(self.files, rules.limit)
+        self.terminals: "Terminals | None" = None
         self.ladder = Ladder()
         self.grace = 5.0
         self.high = log.high
@@ -91,15 +97,13 @@ class Table:
                 log.result(serial, KILL_FAILED if left else LOST, NO_CODE, 0, 0.0, 0, 0)
                 attempt.detail = alive(left)
             attempt.ending, attempt.code, attempt.signal, attempt.elapsed = log.results[serial][:4]
-            attempt.whole = list(log.results[serial][4:])
-            for stream in (0, 1):
-                length = min(self.files.size(attempt.pair, stream), attempt.whole[stream])
-                attempt.lengths[stream], attempt.base[stream] = length, attempt.whole[stream] - length
-            self.files.rest(attempt.pair)
+            self.meter.revived(attempt, log.results[serial][4:])
 
     def prey(self, attempt: Attempt) -> Prey:
         """What there is to find an attempt's processes by."""
         outputs = tuple(os.path.join(self.path, attempt.pair.name(stream)) for stream in (0, 1))
+        if attempt.terminal is not None:
+            outputs += (attempt.terminal.name,)
         return Prey(attempt.pid, self.id(attempt), outputs)
 
     def id(self, attempt: Attempt) -> bytes:
@@ -185,7 +189,7 @@ class Table:
         attempt = self.running.get(serial) or self.ended.get(serial)
         if attempt is not None:
             if attempt.ending < 0:
-                self.measure(attempt)
+                self.meter.running(attempt)
             attempt.follow(0, out)
             attempt.follow(1, err)
 
@@ -279,11 +283,15 @@ class Table:
         env[b"HOSTLER_SLOT"] = b"%d" % slot
         attempt.began = time.monotonic()
         try:
+            if self.terminals is not None:
+                attempt.terminal = self.terminals.open(out)
+                self.spawner.terminal = attempt.terminal.name
             attempt.pid = self.spawner.spawn(words, shell, out, err)
         except OSError as error:
             if error.errno in SHORTAGES:
                 self.log.result(serial, LOST, NO_CODE, 0, 0.0, 0, 0)
                 self.log.forget([serial])
+                self.hang_up(attempt)
                 self.refuse(serial, error)
                 self.files.release(attempt.pair)
             else:
@@ -299,6 +307,12 @@ class Table:
             heapq.heappush(self.timeouts, (now + timeout, serial))
             if len(self.timeouts) > 1024 + 2 * len(self.running):
                 self.timeouts = sorted(entry for entry in self.timeouts if entry[1] in self.running)
+
+    def hang_up(self, attempt: Attempt) -> None:
+        """Take in what is left in an attempt's terminal, if it has one, and close it."""
+        if attempt.terminal is not None and self.terminals is not None:
+            self.terminals.close(attempt.terminal)
+            attempt.terminal = None
 
     def refuse(self, serial: int, error: OSError) -> None:
         """The host, not the job, could not do it: nothing was started, nor will be, and it says so."""
@@ -362,24 +376,9 @@ class Table:
     def end(self, attempt: Attempt, ending: int, code: int, number: int) -> None:
         """Record a result and tell it."""
         attempt.elapsed = time.monotonic() - attempt.began
-        texts = []  # type: list[bytes]
-        for stream in (0, 1):
-            if attempt.base[stream] or attempt.sent[stream]:
-                data, length = b"", self.files.size(attempt.pair, stream)
-            else:
-                data = self.files.read(attempt.pair, stream, 0, INLINE + 1)
-                length = len(data) if len(data) <= INLINE else self.files.size(attempt.pair, stream)
-            if length > OUTPUT_MAX:
-                self.files.cut(attempt.pair, stream, OUTPUT_MAX)
-                length, ending = OUTPUT_MAX, OUTPUT_LIMIT if ending in (OK, EXIT, SIGNAL) else ending
-                attempt.detail = b"%s passed %d MiB; the rest was dropped" % (
-                    b"stderr" if stream else b"stdout",
-                    OUTPUT_MAX >> 20,
-                )
-            attempt.lengths[stream] = length
-            attempt.whole[stream] = attempt.total(stream)
-            texts.append(data)
-        self.files.rest(attempt.pair)
+        if attempt.terminal is not None:
+            self.hang_up(attempt)
+        ending, texts = self.meter.ended(attempt, ending)
         attempt.ending, attempt.code, attempt.signal = ending, code, number
         self.log.result(attempt.serial, ending, code, number, attempt.elapsed, *attempt.whole)
         self.ended[attempt.serial] = attempt
@@ -439,22 +438,14 @@ class Table:
     def look(self) -> None:
         """See what the running attempts have written."""
         now = self.looked = time.monotonic()
+        if self.terminals is not None and self.terminals.full:
+            self.terminals.again()
         for attempt in list(self.running.values()):
             if now - attempt.began < YOUNG:
                 break  # so is everything behind it
-            if self.measure(attempt) and attempt.killing < 0:
+            if self.meter.running(attempt) and attempt.killing < 0:
                 self.kill((attempt.serial,), min(self.grace, 1.0), OUTPUT_LIMIT, now)
             self.voice.grown(attempt)
-
-    def measure(self, attempt: Attempt) -> bool:
-        """See how much output there is of a running attempt; whether it is more than is allowed."""
-        over = False
-        for stream in (0, 1):
-            size = self.files.size(attempt.pair, stream)
-            attempt.lengths[stream] = min(size, OUTPUT_MAX)
-            over = over or size > OUTPUT_MAX
-        self.files.rest(attempt.pair)
-        return over
 
     @property
     def able(self) -> bool:

@@ -66,6 +66,7 @@ class Spawner:
         self.shell = shell
         self.paths = {}  # type: dict[bytes, bytes]
         self.start = start_process if hasattr(os, "posix_spawn") else fork_process
+        self.terminal = ""  # of the next job, if it is to have one
         self.umask = None  # type: int | None
         if umask & 0o700:
             self.umask = umask  # our own files would be unreadable to ourselves: switch around each spawn
@@ -115,28 +116,33 @@ class Spawner:
     def make(self, path: bytes, argv: "tuple[bytes, ...]", out: int, err: int) -> int:
         """Make a process. A script that names no interpreter is sh's, as everywhere. Raises OSError."""
         try:
-            return self.start(path, argv, self.env, out, err)
+            return self.start(path, argv, self.env, out, err, self.terminal)
         except NotImplementedError:
             self.start = fork_process  # this system's posix_spawn knows no sessions
-            return self.start(path, argv, self.env, out, err)
+            return self.start(path, argv, self.env, out, err, self.terminal)
         except ValueError as error:
             raise OSError(errno.EINVAL, "a NUL in its arguments (%s)" % error, path) from None
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            return self.start(b"/bin/sh", (b"/bin/sh", path, *argv[1:]), self.env, out, err)
+            return self.start(b"/bin/sh", (b"/bin/sh", path, *argv[1:]), self.env, out, err, self.terminal)
 
 
 def start_process(
-    path: bytes, argv: "tuple[bytes, ...]", env: "dict[bytes, bytes]", out: int, err: int
+    path: bytes, argv: "tuple[bytes, ...]", env: "dict[bytes, bytes]", out: int, err: int, terminal: str
 ) -> int:
-    """Make a process by posix_spawn, which costs a third of a fork. Raises NotImplementedError, OSError."""
-    actions = [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
+    """Make a process by posix_spawn, which costs a third of a fork. Raises NotImplementedError, OSError.
+
+    A terminal that the leader of a new session opens becomes that session's.
+    """
+    actions = [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]  # type: list[tuple[object, ...]]
+    if terminal:
+        actions = [(os.POSIX_SPAWN_OPEN, 1, terminal, os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 1, 2)]
     return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True)
 
 
 def fork_process(
-    path: bytes, argv: "tuple[bytes, ...]", env: "dict[bytes, bytes]", out: int, err: int
+    path: bytes, argv: "tuple[bytes, ...]", env: "dict[bytes, bytes]", out: int, err: int, terminal: str
 ) -> int:
     """Fork and exec; an exec that fails comes back as the OSError that it was."""
     if any(b"\0" in word for word in argv):
@@ -155,8 +161,9 @@ def fork_process(
         os.setsid()
         for name in (*DEAF, "SIGCHLD", "SIGTERM"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+        out = os.open(terminal, os.O_RDWR) if terminal else out
         os.dup2(out, 1)
-        os.dup2(err, 2)
+        os.dup2(out if terminal else err, 2)
         os.execve(path, argv, env)
     except OSError as error:
         os.write(said, b"%d" % (error.errno or 5))

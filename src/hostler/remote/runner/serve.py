@@ -18,7 +18,9 @@ from hostler.remote.runner.channel import HIGH_WATER, Channel, Visitor, listen, 
 from hostler.remote.runner.jobs import NEWS, Table
 from hostler.remote.runner.log import Log
 from hostler.remote.runner.processes import Spawner, account_shell, deafen, surroundings
+from hostler.remote.runner.rules import Rules
 from hostler.remote.runner.spool import folder, lock, remove, sweep
+from hostler.remote.runner.terminals import Terminals
 from hostler.remote.runner.wire import ACK, AGAIN, BYE, CREDIT, FOLLOW, FOLLOWS, HELLO, KILL, KILLS, MAX_FRAME
 from hostler.remote.runner.wire import (
     HEAD,
@@ -98,6 +100,8 @@ class Runner:
         if self.expired or not (table.running or table.waiting):
             self.renewed = now
         self.expired = self.leaving = table.unwanted = False
+        if table.rules.pty and table.terminals is None:
+            table.terminals = Terminals(self.poll)
         self.poll.register(channel.fd_in, select.POLLIN)
         answer = {
             "protocol": PROTOCOL, "spool": table.log.id, "boot": boot(), "uid": os.getuid(), "pid": os.getpid(),
@@ -306,6 +310,8 @@ class Runner:
                     self.welcome()
                 elif fd in self.visitors:
                     self.receive(fd)
+                elif table.terminals is not None and fd in table.terminals.busy:
+                    table.terminals.hear(fd)
             table.reap()
             now = time.monotonic()
             self.keep_time(now)
@@ -383,7 +389,10 @@ def serve(path: str, held: int, hello: "dict[str, object]", leash: socket.socket
         spawner.env.pop(b"SUDO_COMMAND", None)
     spawner.env[b"HOSTLER_RUN"] = str(hello["run"]).encode()
     spawner.env[b"HOSTLER_HOST"] = str(hello["host"]).encode()
-    table = Table(path, str(hello["uid"]), log, spawner, cores())
+    rules = Rules(hello)
+    if rules.pty:
+        spawner.env.setdefault(b"TERM", b"dumb")
+    table = Table(path, str(hello["uid"]), log, spawner, cores(), rules)
     runner = Runner(path, table, listener)
     fd_in, fd_out = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (0, 1))
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)

@@ -6,7 +6,9 @@ everything again that is not acknowledged. Output never has a gap: what a job it
 
 from collections import deque
 
+from hostler.remote.runner.cutting import Cut
 from hostler.remote.runner.files import Files, Pair
+from hostler.remote.runner.terminals import Terminal
 from hostler.remote.runner.wire import BEGAN, CHUNK, ENDINGS, INLINE, NO_CODE, NUMBER, OUTPUT, RESULT
 from hostler.remote.runner.wire import R_BEGAN, R_LOST, R_OUTPUT, R_RESULT, frame
 
@@ -14,7 +16,7 @@ OK, EXIT, SIGNAL, TIMEOUT, INTERRUPTED, OUTPUT_LIMIT, CANCELLED, KILL_FAILED, LO
 
 
 class Attempt:
-    """One attempt that has been started.
+    """One attempt that has been started. `cuts` tell what is left of a stream that was too long (see `cutting`).
 
     Per stream: `lengths` are bytes in its file, as far as seen; `base` is the place in the stream of the file's first
     byte, above 0 only after a job has truncated its own output; `sent` is the place up to which it was sent.
@@ -24,9 +26,11 @@ class Attempt:
         "base",
         "began",
         "code",
+        "cuts",
         "detail",
         "elapsed",
         "ending",
+        "holes",
         "in_turn",
         "job",
         "killing",
@@ -39,6 +43,7 @@ class Attempt:
         "serial",
         "signal",
         "slot",
+        "terminal",
         "told",
         "whole",
     )
@@ -49,6 +54,9 @@ class Attempt:
         self.code = NO_CODE
         self.began = self.elapsed = 0.0
         self.lengths, self.base, self.sent, self.whole = [0, 0], [0, 0], [0, 0], [0, 0]
+        self.cuts: "list[Cut | None]" = [None, None]
+        self.holes = [0, 0]
+        self.terminal: "Terminal | None" = None
         self.ending = -1  # set once it has ended
         self.killing = -1  # the ending that a kill gives it
         self.detail = b""
@@ -115,7 +123,7 @@ class Voice:
             self.talk.append(frame(R_LOST, NUMBER.pack(attempt.serial) + words))
             return
         lengths = attempt.lengths
-        if lengths[0] + lengths[1] <= INLINE and not any(attempt.sent) and not any(attempt.base):
+        if lengths[0] + lengths[1] <= INLINE and not any(attempt.sent + attempt.base):
             if not texts:
                 texts = [
                     self.files.read(attempt.pair, i, 0, lengths[i]) if lengths[i] else b"" for i in (0, 1)
@@ -156,7 +164,11 @@ class Voice:
         size = min(attempt.total(stream) - at, CHUNK, self.credit)
         if size <= 0:
             return b""
-        data = self.files.read(attempt.pair, stream, at - attempt.base[stream], size)
+        cut, place = attempt.cuts[stream], at - attempt.base[stream]
+        if cut is None:
+            data = self.files.read(attempt.pair, stream, place, size)
+        else:
+            data = cut.read(self.files, attempt.pair, stream, place, size)
         if attempt.ending >= 0:
             self.backlog -= len(data) or attempt.total(stream) - at
         if not data:  # the file is shorter than it was, or gone
