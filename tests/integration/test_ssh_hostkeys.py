@@ -1,4 +1,4 @@
-"""Who the host is: keys on record, authorities, revoked keys, first contacts, against a real sshd."""
+"""Who the host is: keys on record, authorities, revoked keys, first contacts: one policy, whichever transport."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ import pytest
 
 from hostler.errors import HostKeyMismatch, HostRefused
 from hostler.model.hosts import Host
+from hostler.ports import Transport
 from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.transports.knownhosts import key_of, learn
+from hostler.transports.openssh import OpensshTransport
 from tests.contract.own_sshd import OwnSshd, keygen, public
 
 LONG = 30.0
@@ -38,21 +40,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-Make = Callable[..., AsyncsshTransport]
+Make = Callable[..., Transport]
 
 
-@pytest.fixture
-async def make(home: Path, tmp_path: Path) -> AsyncIterator[Make]:
-    made: list[AsyncsshTransport] = []
+@pytest.fixture(params=[AsyncsshTransport, OpensshTransport])
+async def make(
+    request: pytest.FixtureRequest, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Make]:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    made: list[Transport] = []
 
-    def make(
-        *, strict: bool | None = None, config: str = "", said: list[str] | None = None
-    ) -> AsyncsshTransport:
+    def make(*, strict: bool | None = None, config: str = "", said: list[str] | None = None) -> Transport:
         file = home / ".ssh/config"
         file.write_text(config)
         remarks = [] if said is None else said
         made.append(
-            AsyncsshTransport(state=tmp_path / "state", strict=strict, ssh_config=[file], say=remarks.append)
+            request.param(state=tmp_path / "state", strict=strict, ssh_config=[file], say=remarks.append)
         )
         return made[-1]
 
@@ -61,7 +64,7 @@ async def make(home: Path, tmp_path: Path) -> AsyncIterator[Make]:
         await transport.close()
 
 
-async def visit(transport: AsyncsshTransport, host: Host) -> None:
+async def visit(transport: Transport, host: Host) -> None:
     line = await transport.connect(host, deadline=LONG)
     try:
         assert (await line.run("true", deadline=LONG)).code == 0
@@ -333,6 +336,7 @@ async def test_a_no_in_the_users_configuration_is_ignored_with_one_remark(make: 
         server.stop()
 
 
+@pytest.mark.parametrize("make", [AsyncsshTransport], indirect=True)
 async def test_without_an_ssh_program_a_match_is_taken_as_strict_with_one_remark(
     server: OwnSshd, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,6 +349,7 @@ async def test_without_an_ssh_program_a_match_is_taken_as_strict_with_one_remark
     assert len(said) == 1 and "config:2: taken as strict, for no ssh program is here" in said[0]
 
 
+@pytest.mark.parametrize("make", [AsyncsshTransport], indirect=True)
 async def test_checks_that_hostler_does_not_make_are_told_once(server: OwnSshd, make: Make) -> None:
     said: list[str] = []
     transport = make(
@@ -366,7 +371,7 @@ async def test_known_hosts_files_that_the_configuration_names_are_read(
     server: OwnSshd, make: Make, home: Path, tmp_path: Path
 ) -> None:
     (home / "mine").write_text(f"{server.place} {public(server.host_keys[0])}\n")
-    config = "UserKnownHostsFile ~/nothing %d/mine\nStrictHostKeyChecking yes\n"
+    config = f"UserKnownHostsFile ~/nothing {home}/mine\nStrictHostKeyChecking yes\n"
     await visit(make(config=config), server.host)
     (home / "mine").write_text(f"{server.place} {public(keygen(tmp_path / 'other'))}\n")
     with pytest.raises(HostKeyMismatch, match=f"{home}/mine:1"):

@@ -277,58 +277,6 @@ async def test_a_configuration_that_cannot_be_read_is_one_line_with_the_reason(
     assert "\n" not in str(caught.value)
 
 
-async def test_a_jump_host_is_gone_through_and_its_line_shared(
-    server: OwnSshd, make: Make, tmp_path: Path
-) -> None:
-    bastion = OwnSshd(tmp_path / "bastion", address="127.0.0.2")
-    try:
-        config = (
-            f"Host bastion\n  HostName {bastion.address}\n  Port {bastion.port}\n  User {USER}\n"
-            f"  IdentityFile {bastion.identity}\nHost 127.0.0.1\n  ProxyJump bastion\n"
-        )
-        transport = make(config)
-        lines = await asyncio.gather(*(transport.connect(server.host, deadline=LONG) for _ in range(4)))
-        assert [(await line.run("echo x", deadline=LONG)).stdout for line in lines] == [b"x\n"] * 4
-        log = (bastion.folder / "log").read_text()
-        assert log.count("Accepted publickey") == 1
-        await asyncio.gather(*(line.close() for line in lines))
-        await visit(transport, replace(server.host, name="again"))
-        assert (bastion.folder / "log").read_text().count("Accepted publickey") == 1
-        bastion.cut()
-        async with asyncio.timeout(LONG):
-            while True:
-                try:
-                    await visit(transport, replace(server.host, name="after"))
-                    break
-                except Unreachable:  # the cut was not noticed yet
-                    await asyncio.sleep(0.01)
-        await visit(make(config), replace(server.host, jump="bastion"))
-    finally:
-        bastion.stop()
-
-
-async def test_trouble_with_a_jump_host_names_it(server: OwnSshd, make: Make, tmp_path: Path) -> None:
-    with pytest.raises(Unreachable, match=r"by way of 127\.0\.0\.2:1: connection refused"):
-        await visit(make(), replace(server.host, jump="127.0.0.2:1"))
-    with pytest.raises(HostRefused, match=r"by way of x*: name not known"):
-        await visit(make(), replace(server.host, jump="x" * 64))
-    with pytest.raises(HostRefused, match="jump host"):
-        await visit(make(), replace(server.host, jump="a:b:c"))
-    circle = "Host one\n  ProxyJump two\nHost two\n  ProxyJump one\n"
-    with pytest.raises(HostRefused, match="circle"):
-        await visit(make(circle), Host(name="one", address="one"))
-
-
-async def test_a_jump_for_every_host_does_not_concern_the_jump_host(
-    server: OwnSshd, make: Make, tmp_path: Path
-) -> None:
-    config = (
-        f"Host bastion\n  HostName {server.address}\n  Port {server.port}\n"
-        f"Host *\n  User {USER}\n  ProxyJump bastion\n  IdentityFile {server.identity}\n"
-    )
-    assert await visit(make(config), Host(name="bastion", address="bastion"), "echo in") == b"in\n"
-
-
 async def test_a_proxy_command_is_used(server: OwnSshd, make: Make, tmp_path: Path) -> None:
     relay = tmp_path / "relay.py"
     relay.write_text(

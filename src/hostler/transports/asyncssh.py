@@ -64,7 +64,8 @@ class AsyncsshTransport:
 
         >>> await transport.connect(Host(name="web1", address="web1"), deadline=10)  # doctest: +SKIP
         """
-        return SshConnection(host, await self._dial(host, deadline, ()))
+        conn = await self._dial(host, deadline, ())
+        return SshConnection(host, conn, conn.get_extra_info("jump"))
 
     async def close(self) -> None:
         """Close the lines to jump hosts."""
@@ -92,6 +93,7 @@ class AsyncsshTransport:
                     judge = self._keys.judge(host, way, strict=strict)
                     judge.certificates = False
                     conn = await self._log_in(way, judge, hand, tunnel, deadline)
+                conn.set_extra_info(jump=tunnel)
                 try:
                     await self._keys.keep(judge)
                 except BaseException:

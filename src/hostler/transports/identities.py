@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncssh
 
 from hostler.model.secrets import Secret
-from hostler.transports.logins import ENCRYPTED, NO_FIT
+from hostler.transports.logins import ENCRYPTED, NO_AGENT, NO_FIT
 from hostler.transports.sshconfig import Way
 
 USUAL = ("id_ed25519_sk", "id_ecdsa_sk", "id_ed25519", "id_ecdsa", "id_rsa")
@@ -85,7 +85,7 @@ class Identities:
             hand.pairs, hand.tried = from_agent + files, spoken + names
         return hand
 
-    def account(self, way: Way, tried: Sequence[str | None], taken: Sequence[str]) -> str:
+    def account(self, way: Way, tried: Sequence[str | None], taken: Sequence[str], no_agent: bool) -> str:
         """What the ssh program tried and what it could not, in one line; None in `tried` is a key of the agent.
 
         `taken` are keys that the host would have accepted.
@@ -100,6 +100,8 @@ class Identities:
                 why = self._load([path], [], way.certificates)[path].why
                 if why is not None:
                     hand.left_out.append((path, why))
+        if no_agent:
+            hand.left_out.append((None, NO_AGENT.format(way.agent)))
         count = sum(name is None for name in tried)
         if count:
             hand.tried.append(_of_agent(count))
@@ -113,7 +115,7 @@ class Identities:
             pairs = list(await hand.agent.get_keys())
         except (OSError, ValueError):
             hand.close()
-            hand.left_out.append((None, f"the agent at {way.agent} does not answer"))
+            hand.left_out.append((None, NO_AGENT.format(way.agent)))
             return []
         except BaseException:
             hand.close()

@@ -8,21 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from hostler.errors import HostError, HostRefused
 from hostler.model.hosts import Host
+from hostler.transports.sessions import Closable
 from hostler.transports.sshconfig import Way
 
 JUMPS = 8  # hosts in a row on the way to one
-
-
-class Closable(Protocol):
-    """A line that may be over."""
-
-    def is_closed(self) -> bool:
-        """Whether it is."""
-        ...
 
 
 L = TypeVar("L", bound=Closable)

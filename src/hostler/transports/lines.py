@@ -18,7 +18,7 @@ from hostler.model.hosts import Host
 from hostler.ports import Finished
 from hostler.transports.files import NO_SUCH_FILE, NoSftp, Sftp, SftpRefused
 from hostler.transports.reasons import broken
-from hostler.transports.sessions import PACKET, WINDOW, Collected, Duplex, Session
+from hostler.transports.sessions import PACKET, WINDOW, Collected, Duplex, Jumped, Session
 
 S = TypeVar("S", bound=Session)
 T = TypeVar("T")
@@ -52,10 +52,10 @@ class Line(Protocol):
 
 
 class SshConnection:
-    """A ports.Connection over a line of SSH."""
+    """A ports.Connection over a line of SSH; `jump` is the line that it goes through, if any."""
 
-    def __init__(self, host: Host, conn: Line) -> None:
-        self.host = host
+    def __init__(self, host: Host, conn: Line, jump: Jumped = None) -> None:
+        self.host, self._jump = host, jump
         self._conn = conn
         self._opening: set[asyncio.Future[Any]] = set()
 
@@ -78,7 +78,7 @@ class SshConnection:
         session: Collected | None = None
         try:
             async with asyncio.timeout(deadline):
-                session = await self._open(command, lambda: Collected(self.host.name, limit))
+                session = await self._open(command, lambda: Collected(self.host.name, limit, self._jump))
                 session.stdin(stdin)
                 await session.over.wait()
         except TimeoutError as error:
@@ -100,7 +100,7 @@ class SshConnection:
         """
         try:
             async with asyncio.timeout(deadline):
-                return await self._open(command, lambda: Duplex(self.host.name))
+                return await self._open(command, lambda: Duplex(self.host.name, self._jump))
         except TimeoutError as error:
             raise Unreachable(self.host.name, f"no session within {deadline:g}s") from error
 
@@ -176,7 +176,7 @@ class SshConnection:
         stream: Duplex | None = None
         try:
             async with asyncio.timeout(deadline):
-                stream = await self._session(lambda: Duplex(name), NO_SFTP, subsystem="sftp")
+                stream = await self._session(lambda: Duplex(name, self._jump), NO_SFTP, subsystem="sftp")
                 sftp = Sftp(stream)
                 await sftp.begin()
                 return await use(sftp)

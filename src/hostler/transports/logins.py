@@ -12,6 +12,7 @@ from hostler.model.secrets import Secret
 NOT_ACCEPTED = "the password was not accepted"
 WOULD_TAKE = "it would take a password (--ssh-password)"
 ENCRYPTED = "is encrypted and not in the agent (ssh-add it, or --key-passphrase)"
+NO_AGENT = "the agent at {} does not answer"
 NO_FIT = "is encrypted, and the passphrase does not fit"
 
 

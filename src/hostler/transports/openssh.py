@@ -31,7 +31,7 @@ from hostler.transports.openssh_folder import Folder, Place
 from hostler.transports.openssh_keys import note_new, strictness, trusted, verdict
 from hostler.transports.openssh_program import Program
 from hostler.transports.openssh_reasons import broke, denied, failed
-from hostler.transports.reasons import late
+from hostler.transports.reasons import JUMP_GONE, late
 from hostler.transports.sshconfig import Way, by_hand, files
 from hostler.transports.strictness import Strictness
 from hostler.transports.survey import survey
@@ -43,7 +43,10 @@ OURS = (
     "AddKeysToAgent=no", "UpdateHostKeys=no", "HashKnownHosts=no", "CheckHostIP=no", "VisualHostKey=no",
     "NumberOfPasswordPrompts=1", "GlobalKnownHostsFile=none", "LogLevel=DEBUG1",
 )  # fmt: skip
+KEYS = "gssapi-with-mic,hostbased,publickey"
+ALL = KEYS + ",keyboard-interactive,password"
 SHARED = 8  # channels of ours on a line that is the user's own
+NEWS = 0.5  # seconds for the end of a jump host's line to be heard of
 ATTACH = 5.0  # seconds for a control socket to answer
 ASKING = 8  # `ssh -G` at once
 
@@ -124,10 +127,10 @@ class OpensshTransport:
                 mine = await self._folder.place()
                 given = trusted(judge)
                 mine.known.write_text(given)
-                words = self._words(host, mine, judge, deadline, jump)
+                words = self._words(host, way, mine, judge, deadline, jump)
                 program = await self._started(host, words, mine)
                 if not await program.opened():
-                    raise await self._why(host, way, judge, program, mine, by_jump=jump is not None)
+                    raise await self._why(host, way, judge, program, mine, jump=jump)
                 ended = partial(_ended, program=program, place=mine, jump=jump)
                 line = await Muxed.attach(mine.control, ended, env=answer.env)
                 note_new(judge, mine.known, given)
@@ -174,7 +177,7 @@ class OpensshTransport:
         return Opened(line, answer.control)
 
     def _words(
-        self, host: Host, mine: Place, judge: Judge, deadline: float, jump: Opened | None
+        self, host: Host, way: Way, mine: Place, judge: Judge, deadline: float, jump: Opened | None
     ) -> list[str]:
         options = [
             *OURS,
@@ -186,13 +189,25 @@ class OpensshTransport:
             option("UserKnownHostsFile", str(mine.known)),
         ]
         if self._secrets.password is None:
-            options += ["PasswordAuthentication=no", "KbdInteractiveAuthentication=no"]
+            options += [
+                "PasswordAuthentication=no",
+                "KbdInteractiveAuthentication=no",
+                f"PreferredAuthentications={KEYS}",
+            ]
+        else:
+            options += [
+                "PasswordAuthentication=yes",
+                "KbdInteractiveAuthentication=yes",
+                f"PreferredAuthentications={ALL}",
+            ]
         if judge.pinned is not None:
             options += ["KnownHostsCommand=none", "VerifyHostKeyDNS=no"]
         if jump is not None:
             control = shlex.quote(jump.control).replace("%", "%%")
             shell = f"ssh -F none -o LogLevel=ERROR -S {control} -W '[%h]:%p' jump"
-            options += [f"ProxyCommand=exec {shell}", "ProxyUseFdpass=no"]
+            options += [f"ProxyCommand={shell}", "ProxyUseFdpass=no"]
+        elif way.proxy is None:
+            options += ["ProxyCommand=none"]  # a ProxyJump for every host would lead a jump host to itself
         words = [*self._folder.config(self._given), "-N", "-T"]
         for one in options:
             words += ["-o", one]
@@ -207,7 +222,7 @@ class OpensshTransport:
             raise HostRefused(host.name, "no ssh program here (install openssh-client)") from error
 
     async def _why(
-        self, host: Host, way: Way, judge: Judge, program: Program, mine: Place, *, by_jump: bool
+        self, host: Host, way: Way, judge: Judge, program: Program, mine: Place, *, jump: Opened | None
     ) -> HostError:
         heard = program.heard
         refused = verdict(judge, heard)
@@ -215,8 +230,12 @@ class OpensshTransport:
             return refused
         turned_down = denied(heard)
         if turned_down is None:
-            return failed(host.name, heard, place=way.endpoint, by_jump=by_jump)
-        account = await asyncio.to_thread(self._identities.account, way, heard.tried, heard.taken)
+            if jump is not None and await _gone(jump):
+                return Unreachable(host.name, JUMP_GONE)
+            return failed(host.name, heard, place=way.endpoint, by_jump=jump is not None)
+        account = await asyncio.to_thread(
+            self._identities.account, way, heard.tried, heard.taken, heard.no_agent
+        )
         account += mine.asking.account(heard.methods)
         if turned_down == "many":
             hint = "name the one to use (IdentityFile and IdentitiesOnly)"
@@ -235,13 +254,17 @@ async def _ended(leaving: bool, *, program: Program, place: Place, jump: Opened 
     place.remove()
     if leaving:
         return None
-    if jump is not None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await jump.line.wait_closed()
-        if jump.is_closed():
-            return asyncssh.ConnectionLost("the line to its jump host broke")
+    if jump is not None and await _gone(jump):
+        return asyncssh.ConnectionLost(JUMP_GONE)
     return broke(program.heard)
+
+
+async def _gone(jump: Opened) -> bool:
+    """Whether a jump host's line is over: it may hear of that a little later than those who go through it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(NEWS):
+            await jump.line.wait_closed()
+    return jump.is_closed()
 
 
 async def _theirs_ended(leaving: bool) -> Exception | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import os
+import pwd
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from hostler.errors import HostRefused, Unreachable
 from hostler.model.hosts import Host
-from hostler.transports.sshconfig import Way, known_hosts_files
+from hostler.transports.sshconfig import USER_KNOWN_HOSTS, Way, known_hosts_files
 
 PATIENCE = 10.0  # seconds for the ssh program to answer
 
@@ -99,8 +100,9 @@ def settle(host: Host, text: str, environ: Mapping[str, str]) -> Answer:
         keys=tuple(said.get("identityfile", ())),
         jump=host.jump or one("proxyjump"),
         proxy=None if host.jump else one("proxycommand"),
+        agent=environ.get("SSH_AUTH_SOCK") if one("identityagent") is None else one("identityagent"),
         known_hosts=known_hosts_files(
-            _words(one("userknownhostsfile")), _words(one("globalknownhostsfile")), tokens
+            _records(one("userknownhostsfile")), _words(one("globalknownhostsfile")), tokens
         ),
     )
     env: dict[str, str] = {}
@@ -112,6 +114,13 @@ def settle(host: Host, text: str, environ: Mapping[str, str]) -> Answer:
             env[name] = value
     control = one("controlpath")
     return Answer(way=way, control=control and os.path.expanduser(control), env=tuple(env.items()))
+
+
+def _records(text: str | None) -> tuple[str, ...] | None:
+    """The user's known_hosts files; None for the usual ones, which ssh seeks at the account's home, we at HOME."""
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    usual = " ".join(name.replace("~", home, 1) for name in USER_KNOWN_HOSTS)
+    return None if text == usual else _words(text)
 
 
 def _words(text: str | None) -> tuple[str, ...]:

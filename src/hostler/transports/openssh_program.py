@@ -34,9 +34,9 @@ class Heard:
     proved: bool = False
     open: bool = False
     shown: tuple[str, str] | None = None
-    certified: bool = False
     tried: list[str | None] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
+    no_agent: bool = False
     methods: str = ""
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT))
 
@@ -52,7 +52,10 @@ class Heard:
             words = note.split()
             self.shown = (words[3], words[4]) if len(words) > 4 else None
         elif note.startswith("Server host certificate: "):
-            self.certified = True
+            words = note.replace(",", " ").split()
+            self.shown = (words[3], words[4]) if len(words) > 4 else None
+        elif "ssh_get_authentication_socket" in note:
+            self.no_agent = True
         elif note.startswith("SSH2_MSG_SERVICE_ACCEPT"):
             self.proved = True
         elif note.startswith("Authentications that can continue: "):

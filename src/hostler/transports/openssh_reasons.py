@@ -52,7 +52,7 @@ def failed(host: str, heard: Heard, *, place: str, by_jump: bool) -> HostError:
             return Unreachable(host, f"the name {name} could not be looked up now ({reason})")
         if "Unable to negotiate" in line:
             return HostRefused(host, f"no algorithm in common with {place}: {line.partition(': ')[2]}")
-        if "stdio forwarding failed" in line and by_jump:
+        if "tdio forwarding" in line and by_jump:
             return Unreachable(host, f"the jump host could not reach {place}")
         if any(word in line for word in NO_SSH):
             return Unreachable(host, f"what answers at {place} speaks no SSH that we know ({line[:80]})")

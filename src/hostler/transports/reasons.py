@@ -27,6 +27,7 @@ SYSTEM = {
     errno.EMFILE: "too many open files here to reach {place} (ulimit -n)",
     errno.EADDRNOTAVAIL: "no free local port to reach {place}",
 }
+JUMP_GONE = "the line to its jump host broke"
 NUMBER = re.compile(r"\[Errno (\d+)\]")
 
 
@@ -47,7 +48,7 @@ def unreachable(
         return HostRefused(host, f"name not known: {place.rpartition(':')[0]}")
     if isinstance(error, asyncssh.ChannelOpenError):  # of a jump host
         if "connection closed" in error.reason:
-            return Unreachable(host, "the line to its jump host broke")
+            return Unreachable(host, JUMP_GONE)
         return Unreachable(host, f"the jump host could not reach {place}: {error.reason}")
     if isinstance(error, asyncssh.KeyExchangeFailed):
         return HostRefused(host, f"no algorithm in common with {place}: {_first(error.reason)}")
@@ -93,6 +94,8 @@ def broken(error: BaseException | None) -> str:
     if error is None:
         return "the line was closed"
     if isinstance(error, asyncssh.ConnectionLost):
+        if error.reason == JUMP_GONE:
+            return JUMP_GONE
         return "the host stopped answering" if "keepalive" in error.reason else "the line broke"
     if isinstance(error, asyncssh.DisconnectError):
         return f"the line broke: {_first(error.reason)}"

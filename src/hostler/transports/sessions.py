@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Protocol
 
 import asyncssh
 
 from hostler.errors import LineLost
-from hostler.transports.reasons import broken
+from hostler.transports.reasons import JUMP_GONE, broken
 
 WINDOW = 4 << 20  # bytes that the host may send before we allow more
 PACKET = 128 << 10  # the longest data packet that we accept
@@ -20,17 +21,35 @@ UNSENT_HIGH, UNSENT_LOW = 1 << 20, 256 << 10  # unsent bytes at which a drain wa
 STDERR_TAIL = 8 << 10
 
 
+class Closable(Protocol):
+    """A line that may be over."""
+
+    def is_closed(self) -> bool:
+        """Whether it is."""
+        ...
+
+
+#: The line that a session's own goes through, if any.
+Jumped = Closable | None
+
+
 class Session(asyncssh.SSHClientSession[bytes]):
     """What every remote command of ours needs: how it ended, and whether the line did."""
 
-    def __init__(self, host: str) -> None:
-        self.host = host
+    def __init__(self, host: str, jump: Jumped = None) -> None:
+        self.host, self._jump = host, jump
         self.code: int | None = None
         self.signal: str | None = None
-        self.lost: str | None = None
+        self._lost: str | None = None
         self.over = asyncio.Event()
         self._chan: asyncssh.SSHClientChannel[bytes] | None = None
         self._ended = False
+
+    @property
+    def lost(self) -> str | None:
+        """Why the line broke, None when it did not."""
+        # Asked late: a jump host's line may learn of its end after those that go through it.
+        return JUMP_GONE if self._lost and self._jump is not None and self._jump.is_closed() else self._lost
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """Take hold of the channel."""
@@ -52,7 +71,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is over: cleanly, or because the line broke."""
         if exc is not None or not (self._ended or self.code is not None or self.signal is not None):
-            self.lost = broken(exc)
+            self._lost = broken(exc)
         self._ended = True
         self._chan = None
         self.over.set()
@@ -66,8 +85,8 @@ class Session(asyncssh.SSHClientSession[bytes]):
 class Collected(Session):
     """A command whose whole output is wanted, up to `limit` bytes of each stream."""
 
-    def __init__(self, host: str, limit: int) -> None:
-        super().__init__(host)
+    def __init__(self, host: str, limit: int, jump: Jumped = None) -> None:
+        super().__init__(host, jump)
         self._room = [limit, limit]
         self._parts: tuple[list[bytes], list[bytes]] = ([], [])
 
@@ -93,8 +112,8 @@ class Collected(Session):
 class Duplex(Session):
     """A ports.Stream: AsyncSSH's callbacks on one side, awaited reads on the other."""
 
-    def __init__(self, host: str) -> None:
-        super().__init__(host)
+    def __init__(self, host: str, jump: Jumped = None) -> None:
+        super().__init__(host, jump)
         self._loop = asyncio.get_running_loop()
         self._unread: deque[bytes] = deque()
         self._size = 0
