@@ -173,7 +173,9 @@ def findings(seen: Look, *, width: int) -> Findings:
         Failure(
             job=each.job,
             host=each.last.worker if each.last else "no host",
-            how=ending_words(each.last) if each.last else each.state.word,
+            how=ending_words(each.last)
+            if each.last and each.state is not JobState.CANCELLED
+            else each.state.word,
             last_line=said_last(seen, each.last, width=width) if each.last else "",
         )
         for each in bad

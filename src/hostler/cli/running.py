@@ -176,6 +176,8 @@ async def _work(
         console.note(
             f"batch {claim.run}: {counted(progress.total, 'job')}, {counted(progress.hosts_total, 'host')}"
         )
+        if run.work.batch.paused:
+            console.note(f"hostler: batch {claim.run} is paused; this lets it go on: hostler unpause {claim.run}")
         console.flush()
 
     def stop(number: int) -> None:

@@ -182,7 +182,7 @@ def settle(batch: Batch) -> None:
         by_word: dict[str, list[int]] = {}
         for job, word in became.items():
             by_word.setdefault(word, []).append(job)
-        words = "; ".join(f"{jobs_named(jobs)}: {word}" for word, jobs in by_word.items())
+        words = "; ".join(f"{jobs_named(sorted(jobs))}: {word}" for word, jobs in by_word.items())
         answer(batch, request, words, done=JobState.CANCELLED.word in by_word)
 
 
