@@ -20,6 +20,7 @@ VERBS = {
     "status": "Show how a run stands: jobs, hosts, what is open.",
     "log": "Show a run's attempts, or all about one job.",
     "report": "Print a run's final report again.",
+    "explain": "Say why a job or a host is where it is.",
     "events": "Tell what happened in a run, in order.",
     "stop": "End a run; what has not run waits for a resume.",
     "pause": "Start no more jobs of a run for the time being.",
@@ -30,6 +31,7 @@ VERBS = {
     "wait": "Wait until runs have ended.",
     "sandbox": "Begin, list and end real SSH hosts on this machine.",
     "reap": "End machines that nobody will come back for.",
+    "config": "Show settings, and where each comes from.",
 }
 
 #: Those that read what stands right of the first `--` or `:::`.

@@ -20,7 +20,9 @@ class BatchSpec:
     once (None: as many as it has cores), `timeout` seconds per attempt, `lease` seconds that a host works on with
     nobody listening. `halt` is the rule that ends the run early in the words of HaltRule, `until` the moment at which
     it is ended anyway (seconds since the epoch), `delay` seconds between two starts, `seed` what its jobs were
-    shuffled by. `as_user` is the account that jobs run as where it is not the one logged in to.
+    shuffled by. `as_user` is the account that jobs run as where it is not the one logged in to; with `pty` each gets a terminal. Of a stream beyond `output_limit` bytes the
+    middle is not kept. A host's disk may be filled by `spool_max` (up to 1 a part of what is free, above that bytes),
+    and what older runs left there is removed after `spool_keep` seconds.
     """
 
     template: Any = None
@@ -32,9 +34,15 @@ class BatchSpec:
     until: float | None = None
     delay: float = 0.0
     seed: int | None = None
+    env: dict[str, str] | None = None
+    workdir: str | None = None
     joblog: str | None = None
     results: str | None = None
     as_user: str | None = None
+    pty: bool = False
+    output_limit: int = 1 << 30
+    spool_max: float = 0.1
+    spool_keep: float = 604800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,14 @@ def attempts(
         yield attempt_row(row)
 
 
+def open_attempts(reader: Reader, run: int, *, limit: int) -> list[AttemptRow]:
+    """The attempts that have not ended, in order of their jobs, at most `limit`; those that have are not looked at."""
+    rows = reader.all(
+        f"SELECT {COLUMNS} {FROM} WHERE a.run = ? AND a.state = 0 ORDER BY a.job LIMIT ?", run, limit
+    )
+    return [attempt_row(row) for row in rows]
+
+
 def attempt_row(row: Row) -> AttemptRow:
     """An AttemptRow from COLUMNS."""
     (job, n, worker, open_, dispatched, started, ended, ending, code, signal) = row[:10]

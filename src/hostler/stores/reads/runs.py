@@ -93,4 +93,5 @@ def _run_row(reader: Reader, row: Row) -> RunRow:
         counts={key.word: count for key, count in by_state.items() if count},
         paused=bool(row[12]),
         draining=row[13] == 2,
+        stopping=bool(row[13]),
     )
