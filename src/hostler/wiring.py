@@ -398,6 +398,12 @@ def _link(
         slots=spec.slots or worker.host.slots,
         lease=spec.lease,
         sudo=Sudo(spec.as_user, password) if spec.as_user else None,
+        pty=spec.pty,
+        output_limit=spec.output_limit,
+        spool_max=spec.spool_max,
+        spool_keep=spec.spool_keep,
+        env=spec.env,
+        workdir=spec.workdir,
     )
 
 

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostler.cli.options import Marked, group
+from hostler.cli.options import Marked, duration, group
 from hostler.cli.parsing import said
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
     from hostler.model.hosts import Host
 
-#: --user, --as and --as-password.
+#: The least --output-limit: shorter output is handled whole.
+LEAST = 64 << 10
+#: What a run keeps, whoever goes on with it.
+KEPT = {"as_user": "--as", "pty": "--pty", "output_limit": "--output-limit"}
+
+#: --user, --as, --as-password, --pty, --output-limit, --spool-max and --spool-keep.
 placing_options = group(
     click.option("--user", metavar="NAME", help="Log in as NAME where a host names no user of its own."),
     click.option("--as", "as_user", metavar="USER", help="Run jobs as USER, through sudo on each host."),
@@ -27,17 +32,71 @@ placing_options = group(
         metavar="SOURCE",
         help="What sudo asks for: ask, file:PATH, fd:N or env:NAME.",
     ),
+    click.option("--pty", is_flag=True, help="Give each job a terminal; both its streams become one."),
+    click.option(
+        "--output-limit", metavar="SIZE", help="Keep this much of a stream, its head and its tail (1G)."
+    ),
+    click.option(
+        "--spool-max",
+        metavar="SIZE|N%",
+        help="Begin no job on a host whose disk holds this much of ours (10%).",
+    ),
+    click.option(
+        "--spool-keep", metavar="DUR", help="Remove from hosts what older runs left there before this (7d)."
+    ),
 )
 
 
 def placing(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of BatchSpec that were given on this command line. Raises UsageError."""
     changes: dict[str, Any] = {}
-    if options["as_user"] is not None:
-        if options["resume"] or options["retry"]:
-            raise UsageError("--as: a run that goes on keeps its account")
-        changes["as_user"] = login(options["as_user"], "--as")
+    goes_on = bool(options["resume"] or options["retry"])
+    for name, flag in KEPT.items():
+        if goes_on and options[name] and said(name):
+            raise UsageError(f"{flag}: a run that goes on keeps what it began with")
+    if not goes_on:
+        if options["as_user"] is not None:
+            changes["as_user"] = login(options["as_user"], "--as")
+        if options["pty"]:
+            changes["pty"] = True
+        if options["output_limit"] is not None:
+            changes["output_limit"] = size(options["output_limit"], "--output-limit", least=LEAST)
+    if options["spool_max"] is not None:
+        changes["spool_max"] = share(options["spool_max"], "--spool-max")
+    if options["spool_keep"] is not None:
+        changes["spool_keep"] = duration(options["spool_keep"], "--spool-keep")
     return changes
+
+
+def size(text: str, flag: str, *, least: int) -> int:
+    """An amount of bytes. Raises UsageError.
+
+    >>> size("1M", "--output-limit", least=1)
+    1048576
+    """
+    from hostler.model.sizes import parse_size
+
+    try:
+        number = parse_size(text)
+    except UsageError as error:
+        raise UsageError(f"{flag}: {error}") from None
+    if number < least:
+        raise UsageError(f"{flag} {text}: must be at least {least // 1024}K")
+    return number
+
+
+def share(text: str, flag: str) -> float:
+    """A part of what is free, up to 1, or above that an amount of bytes. Raises UsageError.
+
+    >>> share("5%", "--spool-max"), share("1M", "--spool-max")
+    (0.05, 1048576.0)
+    """
+    if not text.endswith("%"):
+        return float(size(text, flag, least=1 << 20))
+    number = text[:-1]
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= 100):
+        raise UsageError(f"{flag} {text}: must be from 1% to 100%, or an amount of bytes")
+    return int(number) / 100
 
 
 def entrusted(options: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 
@@ -33,6 +33,8 @@ MAX_FRAME = 4 << 20
 STARTS, STARTS_SIZE = 256, 256 << 10
 #: The longest command that is sent at all, in bytes: no kernel runs one that is half as long.
 COMMAND = 16 << 20
+#: Room for what a runner puts in place of a part of a stream, in bytes.
+CUT_WORDS = 64
 #: What a runner says in its last words when another try may succeed.
 NOT_NOW = "hostler: not now: "
 
@@ -42,7 +44,8 @@ class RunnerLink:
 
     `uid` is the run's, `run` its short number for the jobs' environment, `token` the spool's name, `epoch` the
     controller's. `slots` None lets the host decide. `lease` and `grace` are in seconds. With `sudo` the runner is
-    another account's.
+    another account's. Jobs get `env` beside what the login gave, and begin in `workdir`. The others are as in
+    `model.runs.BatchSpec`.
     """
 
     def __init__(
@@ -59,15 +62,22 @@ class RunnerLink:
         lease: float,
         grace: float = 5.0,
         sudo: Sudo | None = None,
+        env: Mapping[str, str] | None = None,
+        workdir: str | None = None,
+        pty: bool = False,
+        output_limit: int = 1 << 30,
+        spool_max: float = 0.1,
+        spool_keep: float = 604800.0,
     ) -> None:
         self.host, self._sudo = host, sudo
         self._transport, self._clock = transport, clock
         self._hello = {
             "protocol": wire.PROTOCOL, "uid": uid, "run": run, "token": token, "epoch": epoch, "slots": slots,
             "lease": lease, "grace": grace, "host": host.name, "spool": host.var("spool"), "shell": host.var("shell"),
-            "as": sudo.user if sudo else None,
+            "as": sudo.user if sudo else None, "env": dict(env or {}), "workdir": workdir,
+            "pty": pty, "output_limit": output_limit, "spool_max": spool_max, "spool_keep": spool_keep,
         }  # fmt: skip
-        self._lease = lease
+        self._lease, self._most = lease, output_limit + CUT_WORDS
         self._connection: Connection | None = None
         self._stream: Stream | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -207,6 +217,8 @@ class RunnerLink:
                 self._granted -= len(report.data)
                 if self._granted < 0:
                     raise ValueError("it sends more output than it may")
+                if report.offset + len(report.data) > self._most:
+                    raise ValueError("it sends more of a stream than is kept")
             self._deliver(report)
 
     # -- what goes out ------------------------------------------------------------------------------------------
