@@ -198,3 +198,37 @@ def test_a_state_folder_named_by_a_relative_path_is_refused(hostler: Hostler) ->
             "HOSTLER_STATE_DIR", "full path"
         )
     assert not (hostler.folder / "here").exists()
+
+
+# -- config show --------------------------------------------------------------------------------------------------
+
+
+def test_config_show_tells_each_value_and_its_source(hostler: Hostler) -> None:
+    path = user(hostler, "[batch]\nas-password = 'env:SECRET'\nretries = 2\n\n[all]\ncolor = 'never'\n")
+    project(hostler, "[batch]\nslots = 3\n")
+    hostler.env["HOSTLER_BATCH_TIMEOUT"] = "5m"
+    told = hostler.json("config", "show", "batch")
+    found = {each["key"]: (each["value"], each["source"], each["place"]) for each in told["settings"]}
+    assert found["slots"] == ("3", "project", "hostler.toml:2")
+    assert found["retries"] == ("2", "user", f"{path}:3")
+    assert found["color"] == ("never", "user", f"{path}:6")
+    assert found["timeout"] == ("5m", "env", "HOSTLER_BATCH_TIMEOUT")
+    assert found["as-password"] == ("[hidden]", "user", f"{path}:2")
+    assert found["forks"] == ("64", "default", None)
+    assert "resume" not in found and {each["verb"] for each in told["settings"]} == {"batch"}
+    assert [(file["kind"], file["read"]) for file in told["files"]] == [("project", True), ("user", True)]
+    shown = hostler("config", "show", "batch")
+    assert any(line.split() == ["batch", "slots", "3", "hostler.toml:2"] for line in shown.lines), shown.out
+    assert "SECRET" not in shown.out.decode()
+
+
+def test_config_show_reads_every_table_and_refuses_as_the_verb_would(hostler: Hostler) -> None:
+    project(hostler, "[log]\nfailed = 1\n")
+    hostler("config", "show", "batch").refused("hostler.toml:2:", "failed = 1: must be true or false")
+    project(hostler, "[set]\nslots = 4\n")
+    hostler("config", "show").refused("hostler.toml:2:", "slots is no setting", "said each time")
+    project(hostler, "[all]\nslots = 4\n")
+    told = hostler.json("config", "show")["settings"]
+    assert [each["verb"] for each in told if each["key"] == "slots"] == ["batch"]
+    hostler("config", "show", "bacth").refused("there is no verb 'bacth'", "did you mean 'batch'?")
+    hostler("config", "show", "completion").refused("completion takes no settings")

@@ -62,14 +62,20 @@ def said_only(options: dict[str, Any]) -> dict[str, Any]:
     plain = {}
     for parameter in ctx.command.params if ctx is not None else ():
         if parameter.name in set_ and isinstance(parameter, click.Option):
-            plain[parameter.name] = parameter.to_info_dict()["default"]
-            if parameter.multiple and plain[parameter.name] is None:
-                plain[parameter.name] = ()
+            plain[parameter.name] = plain_default(parameter)
     return {**options, **plain}
 
 
 def _asks_for_help(given: Sequence[click.Parameter]) -> bool:
     return any(parameter.is_eager and not parameter.expose_value for parameter in given)
+
+
+def plain_default(option: click.Option) -> Any:
+    """What an option is when nobody says anything."""
+    default = option.to_info_dict()["default"]
+    if default is None and option.multiple:
+        return ()
+    return default
 
 
 def flag_of(option: click.Parameter) -> str:

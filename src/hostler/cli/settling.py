@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from typing import NoReturn
 
 import click
 
 from hostler.cli.options import Marked
-from hostler.cli.parsing import META, flag_of
+from hostler.cli.parsing import META, flag_of, plain_default
 from hostler.errors import UsageError
 from hostler.settings.fields import Field
 from hostler.settings.files import read_files
@@ -23,6 +24,9 @@ from hostler.settings.layers import Layers, Tree, Value
 PATHS = ("FILE", "DIR", "PATH", "F", "FOLDER")
 #: Verbs that take no settings: they are how one finds out what is wrong with them.
 WITHOUT = ("config", "completion")
+#: Verbs that act on a live run: what they do to it is said each time, and only what doesn't act can be a setting.
+ACTS = ("stop", "pause", "unpause", "add", "set", "cancel", "wait")
+HARMLESS = ("color", "inventory", "json", "quiet")
 
 
 def settle(ctx: click.Context, given: set[str]) -> dict[str, Value]:
@@ -30,7 +34,7 @@ def settle(ctx: click.Context, given: set[str]) -> dict[str, Value]:
     words = words_of(ctx)
     if words[0] in WITHOUT:
         return {}
-    fields = fields_of(ctx.command)
+    fields = fields_of(words, ctx.command)
     layers = layers_here(os.environ)
     odd, known = layers.strange(words, fields)
     if odd:
@@ -66,7 +70,7 @@ def tree() -> Tree:
     ctx = click.Context(group, info_name="hostler")
     commands = ((verb, group.get_command(ctx, verb)) for verb in VERBS if verb not in WITHOUT)
     return {
-        words: fields_of(command)
+        words: fields_of(words, command)
         for verb, top in commands
         if top is not None
         for words, command in _beneath((verb,), top)
@@ -83,21 +87,36 @@ def _beneath(
         yield from _beneath((*words, name), below)
 
 
-def fields_of(command: click.Command) -> dict[str, Field]:
+def fields_of(words: tuple[str, ...], command: click.Command) -> dict[str, Field]:
     """What may be set for a verb, by key: its long flags."""
+    acts = words[0] in ACTS
     options = [
         option for option in command.params if isinstance(option, click.Option) and option.expose_value
     ]
     shared = {option.name for option in options if sum(other.name == option.name for other in options) > 1}
-    fields = (
-        _field(option, shared=option.name in shared) for option in options if flag_of(option)[:2] == "--"
-    )
-    return {field.key: field for field in fields}
+    return {
+        field.key: field
+        for option in options
+        if flag_of(option).startswith("--")
+        for field in [_field(option, acts=acts, shared=option.name in shared)]
+    }
 
 
-def _field(option: click.Option, *, shared: bool) -> Field:
+def refuse_verb(words: tuple[str, ...], known: Iterable[tuple[str, ...]]) -> NoReturn:
+    """Refuse words that are no verb's, or the name of one that takes no settings."""
+    from hostler.settings.fields import did_you_mean
+
+    name = " ".join(words)
+    if words[0] in WITHOUT:
+        raise UsageError(f"{words[0]} takes no settings")
+    raise UsageError(f"there is no verb {name!r}{did_you_mean(name, map(' '.join, known))}")
+
+
+def _field(option: click.Option, *, acts: bool, shared: bool) -> Field:
     marked = option if isinstance(option, Marked) else None
     never = marked.never if marked else ""
+    if acts and flag_of(option).removeprefix("--") not in HARMLESS:
+        never = never or "what is done to a run is said each time"
     if shared or (option.is_flag and not option.is_bool_flag):
         never = never or "it chooses among several flags"
     return Field(
@@ -112,6 +131,7 @@ def _field(option: click.Option, *, shared: bool) -> Field:
         names=marked.names if marked else "",
         never=never,
         rivals=marked.rivals if marked else (),
+        default=plain_default(option),
     )
 
 

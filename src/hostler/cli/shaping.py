@@ -8,25 +8,50 @@ from typing import Any
 
 import click
 
-from hostler.cli.options import colour_option, group
+from hostler.cli.options import Marked, colour_option, group
 from hostler.errors import UsageError
 
 #: -k, --tag, --tagstring, --stream, --line-buffer, --joblog, --results, -q and --color.
 shaping_options = group(
     click.option(
-        "-k", "--keep-order", is_flag=True, help="Print output in the order of the jobs, not as they end."
+        "-k",
+        "--keep-order",
+        cls=Marked,
+        rivals=("line-buffer", "stream"),
+        is_flag=True,
+        help="Print output in the order of the jobs, not as they end.",
     ),
     click.option("--tag", is_flag=True, help="Print a job's argument and a tab before each of its lines."),
     click.option(
         "--tagstring", metavar="TEXT", help="Print this before each line: '{host} {1/.}: ' and the like."
     ),
     click.option(
-        "--line-buffer", is_flag=True, help="Print output line by line as it comes, not job by job."
+        "--line-buffer",
+        cls=Marked,
+        rivals=("keep-order",),
+        is_flag=True,
+        help="Print output line by line as it comes, not job by job.",
     ),
-    click.option("--stream", is_flag=True, help="The same with host and job's number before each line."),
-    click.option("--joblog", metavar="FILE", help="Write a line per attempt there, as GNU parallel does."),
     click.option(
-        "--results", metavar="DIR", help="Write each job's output to DIR/1/ARGUMENT/stdout and stderr."
+        "--stream",
+        cls=Marked,
+        rivals=("keep-order",),
+        is_flag=True,
+        help="The same with host and job's number before each line.",
+    ),
+    click.option(
+        "--joblog",
+        cls=Marked,
+        never="it is about one run",
+        metavar="FILE",
+        help="Write a line per attempt there, as GNU parallel does.",
+    ),
+    click.option(
+        "--results",
+        cls=Marked,
+        never="it is about one run",
+        metavar="DIR",
+        help="Write each job's output to DIR/1/ARGUMENT/stdout and stderr.",
     ),
     click.option(
         "-q",

@@ -23,7 +23,8 @@ class Field:
     """One key. `name` is how the verb calls it, `what` the kind of its value for people (N, DUR, FILE).
 
     `names` is what a project's file may not say with it (a key, a program), `never` why it is no setting at all;
-    `rivals` are keys of which only one can hold: the one from nearer to the command line.
+    `rivals` are keys of which only one can hold: the one from nearer to the command line. `default` is what holds when
+    nobody says anything.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Field:
     names: str = ""
     never: str = ""
     rivals: tuple[str, ...] = ()
+    default: Taken | None = None
 
     def from_toml(self, value: object, *, folder: str = "") -> Taken:
         """A value from a file; a relative path is relative to `folder` (empty: as it is). Raises UsageError: why not.

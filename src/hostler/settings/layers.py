@@ -83,7 +83,7 @@ class Layers:
         found = {}
         for key, value in file.tables.get(ALL, {}).items():
             self._known_to_some(file, key, own=fields)
-            if key in fields:
+            if key in fields and not fields[key].never:
                 found[key] = _value(file, fields[key], value, ALL)
         for key, value in self._table(file, words).items():
             field = _known(file, key, fields, *words)
@@ -122,13 +122,13 @@ class Layers:
 
     def _known_to_some(self, file: File, key: str, *, own: Mapping[str, Field]) -> None:
         """Refuse a key of [all] that no verb has, or that a project's file may not hold."""
-        if key in own:
-            _known(file, key, own, ALL)
+        if key in own and not own[key].never:
             _allowed(file, own[key], ALL)
             return
         every = {name: field for fields in self.tree().values() for name, field in fields.items()}
         same = [fields[key] for fields in self.tree().values() if key in fields]
-        _known(file, key, {field.key: field for field in same} or every, ALL)
+        settable = [field for field in same if not field.never]
+        _known(file, key, {field.key: field for field in settable or same} or every, ALL)
         for field in same:
             _allowed(file, field, ALL)
 
