@@ -93,6 +93,8 @@ async def test_runs_tell_scripts_what_they_need(state: Path, capsys: CaptureFixt
         "kind": "batch",
         "state": "finished",
         "alive": False,
+        "paused": False,
+        "draining": False,
         "owner": None,
         "created": BEGIN,
         "started": BEGIN,

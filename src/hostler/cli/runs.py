@@ -41,6 +41,8 @@ def facts(row: RunRow, *, alive: bool) -> dict[str, Any]:
         "kind": row.kind,
         "state": row.state,
         "alive": alive,
+        "paused": row.paused,
+        "draining": row.draining and alive,
         "owner": row.owner if alive else None,
         "created": row.created,
         "started": row.started,

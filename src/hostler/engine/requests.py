@@ -10,7 +10,6 @@ from hostler.engine import lines
 from hostler.engine.batch import Batch
 from hostler.engine.facts import Asked, Resize
 from hostler.engine.hands import Line
-from hostler.model.durations import format_duration
 from hostler.model.events import (
     HostEnrolled,
     JobsAccepted,
@@ -130,7 +129,7 @@ def change(batch: Batch, request: int, wish: Change) -> None:
     said = []
     for name, value in wish.values.items():
         batch.happen(SettingChanged(at=batch.at, name=name, value=value))
-        said.append(f"{name} {format_duration(float(value)) if name == 'timeout' else value}")
+        said.append(f"{name} {value:g}s" if name == "timeout" else f"{name} {value}")
     for hand in batch.hands.values():
         if wish.slots is not None:
             hand.slots = wish.slots
