@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hostler.clock import SystemClock
+from hostler.links.attempt import AttemptLink
 from hostler.links.memory import Act, MemoryHost, MemoryLink
 from hostler.links.runner import RunnerLink
 from hostler.model.hosts import Host
@@ -33,6 +34,8 @@ def lab() -> Iterator[Lab]:
 class Sshd:
     """A real host with a run of its own on it. Its jobs write down in a file there when they begin and end."""
 
+    by: type[RunnerLink] | type[AttemptLink] = RunnerLink
+
     def __init__(self, host: Host, folder: Path, transport: AsyncsshTransport) -> None:
         self.uid, self.token = secrets.token_hex(16), secrets.token_hex(8)
         self.folder, self.transport = folder, transport
@@ -42,8 +45,8 @@ class Sshd:
 
     def link(
         self, *, epoch: int = 1, slots: int | None = 2, lease: float = 60.0, grace: float = 0.3
-    ) -> RunnerLink:
-        return RunnerLink(
+    ) -> RunnerLink | AttemptLink:
+        return self.by(
             self.host, transport=self.transport, clock=SystemClock(), uid=self.uid, run=7, token=self.token,
             epoch=epoch, slots=slots, lease=lease, grace=grace,
         )  # fmt: skip
@@ -67,7 +70,7 @@ class Sshd:
         return (b"/bin/sh", b"-c", "".join(lines).encode())
 
     def cut(self, link: Link) -> None:
-        assert isinstance(link, RunnerLink)
+        assert isinstance(link, RunnerLink | AttemptLink)
         link._connection._conn.abort()  # type: ignore[union-attr]
 
     def log(self) -> list[tuple[str, str]]:
@@ -110,6 +113,25 @@ class TestRunner(LinkContract):
         far = Sshd(lab.shared(1)[0], tmp_path, transport)
         yield far
         if far.processes():
+            await opened(last := far.link(epoch=99))
+            await last.close(forget=True, deadline=20)
+        await wait_until(far.deserted, "the test's host deserted")
+
+
+class Shell(Sshd):
+    """The same, without Python."""
+
+    by = AttemptLink
+
+
+class TestAttempts(LinkContract):
+    """attempt.sh, on a real OpenSSH host."""
+
+    @pytest.fixture
+    async def far(self, lab: Lab, tmp_path: Path, transport: AsyncsshTransport) -> AsyncIterator[Sshd]:
+        far = Shell(lab.shared(1)[0], tmp_path, transport)
+        yield far
+        if not far.deserted():
             await opened(last := far.link(epoch=99))
             await last.close(forget=True, deadline=20)
         await wait_until(far.deserted, "the test's host deserted")

@@ -1,0 +1,183 @@
+"""What attempt.sh answers, line by line and byte by byte. A host is untrusted: what has no sense is a ValueError.
+
+Lines say what has happened; two kinds are followed by as many bytes of output as they announce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hostler.links.attempt_words import MAGIC
+from hostler.links.decode import ENDINGS, bounded, words
+from hostler.model.jobs import Ending
+from hostler.model.reports import Began, Lost, Refused, Report, Result, Revoked
+
+#: Bytes that a login may print before the first word, that a line may have, and that may follow one.
+NOISE, LINE, PAYLOAD = 256 << 10, 4096, 1 << 20
+STREAMS = {b"out": 1, b"err": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The host's time, in centiseconds since it likes; `last` ends an answer."""
+
+    at: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The spool that is ours there. `exact` is how the host tells a signal from an exit code."""
+
+    spool: str
+    boot: str
+    account: str
+    slots: int
+    exact: str
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """What is known of an attempt, as the number of a Standing."""
+
+    serial: int
+    standing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """The lengths of a running attempt's files."""
+
+    serial: int
+    out: int
+    err: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of output, asked for."""
+
+    serial: int
+    stream: int
+    place: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """The host lets go; `fatal` when another try would fail the same way."""
+
+    why: str
+    fatal: bool
+
+
+Answer = Told | Greeting | Stands | Grown | Piece | Parting | Report
+
+
+class Answers:
+    """Bytes in, answers out. `nonce` is the number of the message that is answered."""
+
+    def __init__(self, nonce: str) -> None:
+        self._magic = MAGIC + nonce.encode() + b"\n"
+        self._data = b""
+        self.begun = False
+
+    def feed(self, data: bytes) -> Iterator[Answer]:
+        """The answers that are whole by now. Raises ValueError."""
+        self._data += data
+        if not self.begun:
+            at = self._data.find(self._magic)
+            if at < 0:
+                if len(self._data) > NOISE:
+                    raise ValueError("its login prints without end; sh's answer never came")
+                return
+            self.begun, self._data = True, self._data[at + len(self._magic) :]
+        at = 0
+        try:
+            while (end := self._data.find(b"\n", at)) >= 0:
+                fields = self._data[at:end].split(b" ")
+                size = payload(fields)
+                if len(self._data) < end + 1 + size:
+                    break
+                yield answer(fields, self._data[end + 1 : end + 1 + size])
+                at = end + 1 + size
+        except (IndexError, KeyError):
+            raise ValueError(f"its sh answered {self._data[at : at + 60]!r}") from None
+        self._data = self._data[at:]
+        if len(self._data) > LINE + PAYLOAD:
+            raise ValueError("an answer without end")
+
+
+def payload(fields: list[bytes]) -> int:
+    """How many bytes follow a line. Raises ValueError."""
+    size = 0
+    if fields[0] == b"E" and fields[8] == b"1":
+        size = _number(fields[6]) + _number(fields[7])
+    elif fields[0] == b"O":
+        size = _number(fields[4])
+    if size > PAYLOAD:
+        raise ValueError(f"{size} bytes at once")
+    return size
+
+
+def answer(fields: list[bytes], data: bytes) -> Answer:
+    """One answer. Raises ValueError, IndexError, KeyError."""
+    kind = fields[0]
+    if kind in (b"T", b"."):
+        return Told(_number(fields[1]), kind == b".")
+    if kind == b"X":
+        return Parting(words(b" ".join(fields[2:])), fields[1] == b"!")
+    if kind == b"H":
+        spool, boot, account, slots, exact = fields[1:6]
+        return Greeting(
+            words(spool), words(boot), str(_number(account)), min(max(_number(slots), 1), 10_000), words(exact),
+            b" ".join(fields[6:]),
+        )  # fmt: skip
+    serial = _number(fields[1])
+    if kind == b"E":
+        return _end(serial, fields, data)
+    if kind == b"S":
+        return Grown(serial, _number(fields[2]), _number(fields[3]))
+    if kind == b"O":
+        return Piece(serial, STREAMS[fields[2]], _number(fields[3]), data)
+    if kind == b"B":
+        return Began(serial, max(0, int(fields[2])) / 100)
+    if kind == b"K":
+        return Stands(serial, _number(fields[2]))
+    if kind == b"R":
+        return Revoked(serial)
+    why = words(b" ".join(fields[2:]))
+    if kind == b"L":
+        return Lost(serial, why)
+    if kind == b"F":
+        return Refused(serial, why)
+    raise ValueError(f"its sh answered {b' '.join(fields)[:60]!r}")
+
+
+def _end(serial: int, fields: list[bytes], data: bytes) -> Report:
+    ending, code, signal, elapsed = fields[2:6]
+    if ending == b"lost":
+        return Lost(serial, "its worker there died and nobody saw how it ended")
+    out, err = _number(fields[6]), _number(fields[7])
+    whole = fields[8] == b"1"
+    result = Result(
+        serial, Ending(ending.decode("ascii", "replace")), None if code == b"-" else _number(code),
+        _number(signal) or None, max(0, int(elapsed)) / 100, out, err,
+        data[:out] if whole else None, data[out:] if whole else None, words(b" ".join(fields[9:])),
+    )  # fmt: skip
+    exited, killed = result.code is not None, result.signal is not None
+    fits = {Ending.OK: result.code == 0, Ending.EXIT: bool(result.code), Ending.SIGNAL: killed}
+    if not fits.get(result.ending, result.ending in ENDINGS) or (exited and killed):
+        raise ValueError(f"{result.ending} with exit code {result.code} and signal {result.signal}")
+    if (result.code or 0) > 255 or (result.signal or 1) > 128:
+        raise ValueError(f"exit code {result.code}, signal {result.signal}")
+    return result
+
+
+def _number(word: bytes) -> int:
+    """A number that can be one. Raises ValueError."""
+    if not word.isdigit():
+        raise ValueError(f"its sh answered {word[:40]!r} for a number")
+    return bounded(int(word))

@@ -1,0 +1,112 @@
+"""What is said to attempt.sh: shell text made of numbers, names of ours and quoted words, nothing else.
+
+Serials have ten digits there, so that a folder's order is theirs; times are in centiseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import ceil
+
+from hostler.model.hosts import Host
+from hostler.model.jobs import Start
+from hostler.remote.attempt_source import argument, program
+from hostler.shell.quoting import quote
+
+#: The first words of every answer, followed by a number of the message's own: what a login prints is none.
+MAGIC = b"hostler-sh "
+
+
+def beginning(shell: str, nonce: str) -> bytes:
+    """What every message begins with."""
+    return b"echo %s%s\n_hSH=%s\nexport _hSH\n" % (MAGIC, nonce.encode(), quote(shell.encode()))
+
+
+def opening(
+    host: Host, *, uid: str, run: int, token: str, epoch: int, line: str, slots: int | None, lease: float,
+    grace: float, id: str, ask: Iterable[int],
+) -> bytes:  # fmt: skip
+    """Make or find the spool, and ask after attempts. Its folder is the token and `.sh`, to be no runner's."""
+    words = [
+        host.var("spool") or "", uid, f"{token}.sh", id, str(epoch), line, str(run), host.name, str(slots or 0),
+        str(_time(grace)), str(max(1, _time(lease))), host.var("shell") or "",
+    ]  # fmt: skip
+    asked = b" ".join(_serial(serial) for serial in ask)
+    made = b" ".join(quote(word.encode()) for word in words)
+    return program() + b"_hopen " + made + b"\n" + (b"_hask " + asked + b"\n" if asked else b"")
+
+
+def entering(spool: bytes, *, epoch: int, line: str, stamp: int) -> bytes:
+    """What every later message goes on with: `stamp` is the newest of the host's times that has reached us."""
+    gone = b"echo 'X - its spool is gone'; exit 0"
+    path = quote(spool)
+    return b"[ -r %s/attempt.sh ] || { %s; }\n. %s/attempt.sh\n_henter %s %d %s %d\n" % (
+        path, gone, path, path, epoch, line.encode(), stamp,
+    )  # fmt: skip
+
+
+def starting(starts: Iterable[Start]) -> bytes:
+    """Have attempts wait, and see that there are workers for them. Raises UsageError on a NUL."""
+    lines = [b"_hroom\n"]
+    for start in starts:
+        timeout = max(1, ceil(start.timeout * 100)) if start.timeout else 0
+        meta = b"%d %d %d %d" % (timeout, start.job, start.n, start.shell)
+        words = quote(b" ".join(argument(word) for word in start.words))
+        lines.append(b"_hstart %s '%s' %s\n" % (_serial(start.serial), meta, words))
+    return b"".join(lines) + b"_hbegin\n"
+
+
+def revoking(serials: Iterable[int]) -> list[bytes]:
+    """Take back what has not begun."""
+    return [b"_hrevoke %s\n" % _serial(serial) for serial in serials]
+
+
+def killing(serials: Sequence[int], *, grace: float, ending: str) -> list[bytes]:
+    """End what runs."""
+    return [b"_hkill %d %s %s\n" % (_time(grace), ending.encode(), _serials(serials))] if serials else []
+
+
+def acknowledging(serials: Sequence[int]) -> list[bytes]:
+    """Let results go."""
+    return [b"_hack %s\n" % _serials(serials)] if serials else []
+
+
+def settling(serial: int) -> list[bytes]:
+    """Let one number stand for the marks of all serials up to this one."""
+    return [b"_hsettled %d\n" % serial]
+
+
+def resizing(slots: int) -> list[bytes]:
+    """Run so many jobs at once from now on."""
+    return [b"_hresize %d\n" % slots]
+
+
+def fetching(pieces: Iterable[tuple[int, int, int, int, int]]) -> bytes:
+    """Ask for output: serial, stream (1 or 2), place in the stream, offset in its file, length of each piece."""
+    names = ("", "out", "err")
+    return b"".join(
+        b"_hfetch %s %s %d %d %d\n" % (_serial(serial), names[stream].encode(), place, offset, length)
+        for serial, stream, place, offset, length in pieces
+    )
+
+
+def forgetting(*, grace: float, seconds: float) -> bytes:
+    """End everything there, leave nothing, and wait so long for it."""
+    return b"_hforgetall %d %d\n" % (_time(grace), _time(seconds))
+
+
+def once(serial: int, *, wait: float) -> bytes:
+    """Begin, wait so many seconds for the end of this attempt, tell it, and leave nothing of it."""
+    return b"_honce %s %d\n" % (_serial(serial), _time(wait))
+
+
+def _serial(serial: int) -> bytes:
+    return b"%010d" % serial
+
+
+def _serials(serials: Iterable[int]) -> bytes:
+    return b" ".join(map(_serial, serials))
+
+
+def _time(seconds: float) -> int:
+    return round(seconds * 100)
