@@ -66,3 +66,18 @@ def test_a_way_that_is_not_there_is_named_with_those_that_are(hostler: Hostler, 
     sheet.write_text("hosts:\n  odd: {address: localhost, vars: {transport: pigeon}}\n")
     done = hostler("batch", "-i", str(sheet), "--", "true", ":::", "a")
     assert done.code == 4 and "transport 'pigeon': there is asyncssh, local" in done.err
+
+
+def test_a_second_name_for_a_host_of_the_run_may_not_join_it(
+    hostler: Hostler, here: list[str], effects: Effects, tmp_path: Path
+) -> None:
+    running = hostler.start("batch", *here, *effects.waiting("a", "b"))
+    effects.wait(2, "begun")
+    twin = tmp_path / "twin.yaml"
+    twin.write_text("hosts:\n  twin: {address: localhost, vars: {transport: local}}\n")
+    places = (f"twin ({twin}:2)", f"here ({tmp_path}/here.yaml:2)", "one endpoint")
+    hostler("add", "last", "-i", str(twin)).refused(*places)
+    running.kill()
+    hostler("batch", "--resume", "last", "-i", str(twin)).refused(*places)
+    effects.go()
+    assert hostler("batch", "--resume", "last", *here).code == 0

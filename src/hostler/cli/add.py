@@ -40,9 +40,10 @@ def command(split: Split, /, name: str, stray: tuple[str, ...], **options: Any) 
     """
     from hostler.cli.asking import ask
     from hostler.cli.jobsource import JobSource
+    from hostler.model.hosts import refuse_twins
     from hostler.model.requests import Add
     from hostler.model.templates import Template
-    from hostler.stores.reads.batch import spec
+    from hostler.stores.reads.batch import spec, workers
 
     stand_in()
     if stray:
@@ -59,6 +60,7 @@ def command(split: Split, /, name: str, stray: tuple[str, ...], **options: Any) 
         def make(store: SqliteStore, row: RunRow) -> Wish | str:
             if source is not None:
                 source.fill(Template.from_json(spec(store.reader, row.number).template))
+            refuse_twins(hosts, enrolled=[each.host for each in workers(store.reader, row.number)])
             return Add(hosts=hosts)
 
         def jobs() -> Jobs:

@@ -16,7 +16,7 @@ from hostler.cli.machines import Machines
 from hostler.cli.stopping import Signals, name
 from hostler.clock import SystemClock
 from hostler.errors import RunBusy, StaleEpoch, StoreError
-from hostler.model.hosts import Host
+from hostler.model.hosts import Host, refuse_twins
 from hostler.model.jobs import RETRYABLE
 from hostler.model.runs import BatchSpec, RunRow
 from hostler.stores.sqlite import Claim, SqliteStore
@@ -152,6 +152,7 @@ async def _go_on(
     """Take a claimed run up, with more hosts if any were given."""
     machines = _machines(claim.uid, wanted)
     try:
+        refuse_twins(hosts, enrolled=[each.host for each in await store.workers(claim.run)])
         await machines.adopt()
         launched = await _launched(machines, wanted, token=f"{claim.uid}-{claim.epoch}")
         if hosts or launched:
@@ -177,7 +178,9 @@ async def _work(
             f"batch {claim.run}: {counted(progress.total, 'job')}, {counted(progress.hosts_total, 'host')}"
         )
         if run.work.batch.paused:
-            console.note(f"hostler: batch {claim.run} is paused; this lets it go on: hostler unpause {claim.run}")
+            console.note(
+                f"hostler: batch {claim.run} is paused; this lets it go on: hostler unpause {claim.run}"
+            )
         console.flush()
 
     def stop(number: int) -> None:

@@ -49,7 +49,7 @@ def names_hosts(options: dict[str, Any]) -> bool:
 def chosen_hosts(options: dict[str, Any]) -> list[Host]:
     """The hosts that the options name. Raises UsageError, SpecError."""
     from hostler.manifests import load_inventory, read_hostfile
-    from hostler.model.hosts import Inventory
+    from hostler.model.hosts import Inventory, refuse_twins
     from hostler.wiring import sandbox_hosts
 
     files = [Path(path) for path in options["inventory"]]
@@ -71,6 +71,7 @@ def chosen_hosts(options: dict[str, Any]) -> list[Host]:
     hosts = list(_targets("--hosts", text).pick(inventory, files=read_hostfile, leave_out=exclude))
     if not hosts:
         raise UsageError(f"no host is left of {text!r}" + (" without those of -x" if exclude else ""))
+    refuse_twins(hosts)
     return hosts
 
 

@@ -14,7 +14,7 @@ from hostler.errors import SpecError, UsageError
 from hostler.manifests.facts import FIELDS, Facts, Group, Sheet
 from hostler.manifests.plain import plain_sheet, read_plain_terms
 from hostler.manifests.texts import read_text
-from hostler.model.hosts import Host, Inventory
+from hostler.model.hosts import Host, Inventory, spelled
 from hostler.model.nodesets import LIMIT
 from hostler.model.selectors import Selector
 from hostler.model.terms import Tag
@@ -126,13 +126,13 @@ class _Drafts:
     def inventory(self, extra: Sequence[Host]) -> Inventory:
         """The hosts. Raises SpecError on facts that make no host, and on two names for one endpoint."""
         by_name = {host.name: host for host in extra}
-        by_place = {(host.address, host.port or 22): host for host in extra}
+        by_place = {(spelled(host.address), host.port or 22): host for host in extra}
         hosts, taken = [], set()
         for name, draft in self._drafts.items():
             fields: dict[str, str | int] = {}
             for rank in draft.ranks:
                 fields |= rank
-            place = (str(fields.get("address", name)), int(fields.get("port", 22)))
+            place = (spelled(str(fields.get("address", name))), int(fields.get("port", 22)))
             base = by_name.get(name) or by_place.get(place)
             if base is not None:
                 taken.add(base.name)
@@ -168,7 +168,7 @@ def _host(name: str, draft: _Draft, fields: dict[str, str | int], base: Host | N
 def _refuse_twins(hosts: Iterable[Host], drafts: dict[str, _Draft]) -> None:
     seen: dict[tuple[str | None, str, int, str | None], Host] = {}
     for host in hosts:
-        twin = seen.setdefault((host.user, host.address, host.port or 22, host.jump), host)
+        twin = seen.setdefault(host.place, host)
         if twin is not host:
             path, line = drafts[host.name].places[-1]
             raise SpecError(

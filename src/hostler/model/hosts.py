@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hostler.errors import UsageError
@@ -61,9 +62,49 @@ class Host:
         address = f"[{self.address}]" if ":" in self.address and self.port else self.address
         return (f"{self.user}@" if self.user else "") + address + (f":{self.port}" if self.port else "")
 
+    @property
+    def place(self) -> tuple[str | None, str, int, str | None]:
+        """What two names of one endpoint have in common: user, address in its one spelling, port and jump.
+
+        >>> Host(name="a", address="WEB").place == Host(name="b", address="web", port=22).place
+        True
+        """
+        return (self.user, spelled(self.address), self.port or 22, self.jump)
+
     def var(self, name: str) -> str | None:
         """The inventory variable called `name`, or None."""
         return dict(self.vars).get(name)
+
+
+def spelled(address: str) -> str:
+    """An address in the one spelling by which addresses are compared.
+
+    >>> spelled("Web1"), spelled("0:0::1")
+    ('web1', '::1')
+    """
+    if ":" in address:
+        from ipaddress import ip_address
+
+        with suppress(ValueError):
+            return str(ip_address(address))
+    return address.lower()
+
+
+def refuse_twins(hosts: Iterable[Host], *, enrolled: Iterable[Host] = ()) -> None:
+    """Raise UsageError when two hosts are one endpoint by two names: it would get the work of two.
+
+    `enrolled` are hosts that are in already; one of these under its own name again is no twin.
+
+    >>> refuse_twins([Host(name="a", address="h"), Host(name="b", address="H", source="hosts.txt:2")])
+    Traceback (most recent call last):
+    hostler.errors.UsageError: b (hosts.txt:2) and a (named by hand) are one endpoint, h: leave one of them out
+    """
+    seen = {host.place: host for host in enrolled}
+    for host in hosts:
+        twin = seen.setdefault(host.place, host)
+        if twin.name != host.name:
+            one, other = (f"{each.name} ({each.source or 'named by hand'})" for each in (host, twin))
+            raise UsageError(f"{one} and {other} are one endpoint, {twin.endpoint}: leave one of them out")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from hostler.errors import UsageError
-from hostler.model.hosts import Host, Inventory
+from hostler.model.hosts import Host, Inventory, spelled
 from hostler.model.nodesets import Unreadable, fold
 from hostler.model.terms import Everything, HostFile, Names, ResultSet, Tag, Term, read_terms
 
@@ -96,8 +96,8 @@ class _Known:
         if self._endpoints is None:
             self._endpoints = {}
             for host in self.inventory:
-                self._endpoints.setdefault((host.address, host.port or 22), []).append(host)
-        there = self._endpoints.get((address, port or 22), ())
+                self._endpoints.setdefault((spelled(host.address), host.port or 22), []).append(host)
+        there = self._endpoints.get((spelled(address), port or 22), ())
         return next((host for host in there if host.user == user), there[0] if there else None)
 
 
