@@ -333,6 +333,60 @@ def test_old_spools_that_nobody_holds_are_swept_and_no_others(rig: Rig) -> None:
     assert (top / "state.db").exists() and (top / "runs").exists()
 
 
+def test_what_is_old_is_the_run_s_to_say_and_looked_for_wherever_it_may_lie(
+    rig: Rig, home: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/proc/nothing")
+    there = Path(spool.folder("", "c" * 32, TOKEN))
+    assert there.is_relative_to(elsewhere)
+    monkeypatch.setenv("HOME", str(home))
+    here = Path(spool.folder("", "d" * 32, TOKEN))
+    for path in (there, here):
+        (path / "log").touch()
+        age(path, 0.1)
+    line = rig.line(spool=None, spool_keep=86400.0)
+    line.start(1, "true")
+    line.result(1)
+    line.bye()
+    line.end()
+    assert there.exists() and here.exists()
+    line = rig.line(spool=None, spool_keep=3600.0, uid="e" * 32)
+    line.start(1, "true")
+    line.result(1)
+    eventually(lambda: not there.exists() and not here.exists())
+    line.bye()
+    line.end()
+
+
+def test_no_job_begins_while_the_spool_holds_its_share_of_the_disk(rig: Rig) -> None:
+    line = rig.line(slots=1, spool_max=float(1 << 20), credit=0)
+    for serial in range(1, 5):
+        line.start(serial, f"head -c 600000 /dev/zero; echo {serial} >>{rig.folder}/begun; sleep 0.6")
+    begun = rig.folder / "begun"
+    eventually(lambda: begun.exists() and begun.read_text() == "1\n2\n")
+    time.sleep(1.5)
+    assert begun.read_text() == "1\n2\n"
+    line.credit(1 << 30)
+    line.result(2)
+    time.sleep(1.0)
+    assert begun.read_text() == "1\n2\n"  # what is told is held until it is acknowledged
+    line.ack(1, 2)
+    line.result(4)
+    assert begun.read_text() == "1\n2\n3\n4\n"
+
+
+@pytest.mark.skipif(not ROOT, reason="a small disk of its own can only be mounted by root")
+def test_a_share_is_of_what_the_disk_has_free(small: Rig) -> None:
+    line = small.line(slots=1, spool_max=0.1)
+    for serial in range(1, 4):
+        line.start(serial, f"head -c 300000 /dev/zero; echo {serial} >>{small.folder}/begun; sleep 0.6")
+    line.result(2)
+    time.sleep(1.0)
+    assert (small.folder / "begun").read_text() == "1\n2\n"
+    line.ack(1)
+    line.result(3)
+
+
 def test_a_lock_is_one_holder_s_and_a_removed_folder_s_is_nobody_s(tmp_path: Path) -> None:
     path = spool.folder(str(tmp_path), UID, TOKEN)
     held = spool.lock(path)

@@ -15,7 +15,7 @@ from hostler.remote.runner.files import Files, Pair
 from hostler.remote.runner.hunting import Ladder, Prey, end_all
 from hostler.remote.runner.log import Log
 from hostler.remote.runner.metering import Meter
-from hostler.remote.runner.processes import Spawner
+from hostler.remote.runner.processes import NoFolder, Spawner
 from hostler.remote.runner.rules import Rules
 from hostler.remote.runner.telling import (
     EXIT,
@@ -79,7 +79,7 @@ class Table:
         self.free = list(range(slots, 0, -1))
         self.looked = self.asked = self.unsaved = 0.0
         self.full = ""
-        self.unwanted = False
+        self.unwanted = self.crowded = False
         self.revive()
 
     def revive(self) -> None:
@@ -183,6 +183,9 @@ class Table:
             self.files.release(self.ended.pop(serial).pair)
         if known:
             self.log.forget(known)
+        if self.crowded:
+            self.asked = 0.0
+            self.look_at_disk(time.monotonic())
 
     def follow(self, serial: int, out: int, err: int) -> None:
         """Go on with an attempt's output from these offsets."""
@@ -225,6 +228,9 @@ class Table:
     def begin(self, now: float) -> None:
         """Start what waits while slots are free."""
         while self.able:
+            self.look_at_disk(now)
+            if self.crowded:
+                return
             chosen = []  # type: list[tuple[int, int, int, tuple[bytes, ...], bool, float]]
             while self.order and len(chosen) < min(len(self.free), ROUND):
                 start = self.waiting.pop(self.order.popleft(), None)
@@ -237,7 +243,8 @@ class Table:
         """Start these: their records are one write before the first process."""
         log, made = self.log, []  # type: Log, list[tuple[Attempt, int, int]]
         try:
-            self.check_room(now)
+            if self.full:
+                raise OSError(errno.ENOSPC, self.full)
             log.reserve(len(chosen))
             for start in chosen:
                 pair, out, err = self.files.take()
@@ -256,16 +263,20 @@ class Table:
         for start, (attempt, out, err) in zip(chosen, made):  # noqa: B905 (strict came with Python 3.10)
             self.launch(attempt, out, err, start, now)
 
-    def check_room(self, now: float) -> None:
-        """Look at the disk from time to time. Raises OSError when it has no room for the output of jobs."""
-        if now - self.asked > 0.5:
-            self.asked, facts = now, os.fstatvfs(self.files.folder)
-            free, least = facts.f_bavail * facts.f_frsize, min(ROOM, facts.f_blocks * facts.f_frsize // 50)
-            self.full = "its disk has %d KiB free" % (free >> 10) if free < least else ""
-            if facts.f_files and not facts.f_favail:
-                self.full = "its disk has no room for more files"
-        if self.full:
-            raise OSError(errno.ENOSPC, self.full)
+    def look_at_disk(self, now: float) -> None:
+        """See from time to time whether the disk has room for the output of jobs, and how much of it is ours.
+
+        A full one is a reason to refuse what is to start. What we hold ourselves goes by and by: starts wait for that.
+        """
+        if now - self.asked <= 0.5:
+            return
+        self.asked, facts, share = now, os.fstatvfs(self.files.folder), self.rules.share
+        free, least = facts.f_bavail * facts.f_frsize, min(ROOM, facts.f_blocks * facts.f_frsize // 50)
+        self.full = "its disk has %d KiB free" % (free >> 10) if free < least else ""
+        if facts.f_files and not facts.f_favail:
+            self.full = "its disk has no room for more files"
+        ours = sum(sum(attempt.lengths) for held in (self.running, self.ended) for attempt in held.values())
+        self.crowded = not self.full and ours > (share if share > 1 else share * (free + ours))
 
     def launch(
         self,
@@ -321,10 +332,20 @@ class Table:
 
     def stillborn(self, attempt: Attempt, err: int, word: bytes, error: OSError) -> None:
         """A command that can't be executed ends as in a shell: 127 when it is not there, 126 when it can't be run."""
-        text, code = b"hostler: " + word[:200] + b": ", 126
+        text, code = b"hostler: %s: " % word[:200], 126
+        if isinstance(error, NoFolder):
+            text = b"hostler: %s %s: " % (error.about, self.spawner.folder)
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             code = 127
-            if b"/" in word:
+            if isinstance(error, NoFolder):
+                text = (
+                    b"hostler: "
+                    + error.about
+                    + b" "
+                    + self.spawner.folder
+                    + b": no such folder on this host\n"
+                )
+            elif b"/" in word:
                 text += b"no such file, or its interpreter is not there\n"
             else:
                 text += b"command not found (PATH is " + self.spawner.env.get(b"PATH", b"not set") + b")\n"
@@ -440,6 +461,8 @@ class Table:
         now = self.looked = time.monotonic()
         if self.terminals is not None and self.terminals.full:
             self.terminals.again()
+        if self.crowded:
+            self.look_at_disk(now)
         for attempt in list(self.running.values()):
             if now - attempt.began < YOUNG:
                 break  # so is everything behind it
@@ -450,7 +473,7 @@ class Table:
     @property
     def able(self) -> bool:
         """Whether there is something to start, and room for it."""
-        return bool(self.order and self.free) and self.voice.backlog < BACKLOG
+        return bool(self.order and self.free) and self.voice.backlog < BACKLOG and not self.crowded
 
 
 def alive(pids: "list[int]") -> bytes:

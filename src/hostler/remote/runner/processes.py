@@ -51,6 +51,12 @@ def surroundings() -> "dict[bytes, bytes]":
     return found
 
 
+class NoFolder(OSError):
+    """The folder in which jobs are to begin can't be entered."""
+
+    about = b"--workdir"
+
+
 class Spawner:
     """Starts commands with one environment, captured once; file names of programs are looked up once.
 
@@ -67,6 +73,7 @@ class Spawner:
         self.paths = {}  # type: dict[bytes, bytes]
         self.start = start_process if hasattr(os, "posix_spawn") else fork_process
         self.terminal = ""  # of the next job, if it is to have one
+        self.folder = b""  # in which jobs begin, relative to the login's; once we are there it is empty
         self.umask = None  # type: int | None
         if umask & 0o700:
             self.umask = umask  # our own files would be unreadable to ourselves: switch around each spawn
@@ -104,6 +111,8 @@ class Spawner:
 
     def place(self, words: "tuple[bytes, ...]", shell: bool, out: int, err: int) -> int:
         """Find the program and start it. One that has moved is looked for again. Raises OSError."""
+        if self.folder:
+            self.enter()
         if shell:
             return self.make(self.shell, (self.shell, b"-c", *words), out, err)
         try:
@@ -112,6 +121,14 @@ class Spawner:
             if self.paths.pop(words[0], None) is None:
                 raise
             return self.make(self.path(words[0]), words, out, err)
+
+    def enter(self) -> None:
+        """Go where jobs begin, which all of them inherit. Raises NoFolder."""
+        try:
+            os.chdir(os.path.expanduser(self.folder))
+        except OSError as error:
+            raise NoFolder(error.errno or errno.ENOENT, error.strerror, self.folder) from None
+        self.folder = b""
 
     def make(self, path: bytes, argv: "tuple[bytes, ...]", out: int, err: int) -> int:
         """Make a process. A script that names no interpreter is sh's, as everywhere. Raises OSError."""

@@ -77,7 +77,7 @@ class Runner:
         lease, grace = float(str(hello["lease"])), float(str(hello["grace"]))
         if not isinstance(asked, list) or not (lease > 0 and grace >= 0):
             raise ValueError("a hello that makes no sense")
-        serials = [int(serial) for serial in asked]
+        serials, rules = [int(serial) for serial in asked], Rules(hello)
         if hello["protocol"] != PROTOCOL or epoch < table.log.epoch or self.ending:
             reason = AGAIN + b"the runner is being ended"
             if hello["protocol"] != PROTOCOL:
@@ -100,7 +100,8 @@ class Runner:
         if self.expired or not (table.running or table.waiting):
             self.renewed = now
         self.expired = self.leaving = table.unwanted = False
-        if table.rules.pty and table.terminals is None:
+        table.rules = rules
+        if rules.pty and table.terminals is None:
             table.terminals = Terminals(self.poll)
         self.poll.register(channel.fd_in, select.POLLIN)
         answer = {
@@ -389,6 +390,10 @@ def serve(path: str, held: int, hello: "dict[str, object]", leash: socket.socket
         spawner.env.pop(b"SUDO_COMMAND", None)
     spawner.env[b"HOSTLER_RUN"] = str(hello["run"]).encode()
     spawner.env[b"HOSTLER_HOST"] = str(hello["host"]).encode()
+    given = hello.get("env")
+    if isinstance(given, dict):
+        spawner.env.update((os.fsencode(name), os.fsencode(value)) for name, value in given.items())
+    spawner.folder = os.fsencode(str(hello.get("workdir") or ""))
     rules = Rules(hello)
     if rules.pty:
         spawner.env.setdefault(b"TERM", b"dumb")
@@ -406,7 +411,7 @@ def serve(path: str, held: int, hello: "dict[str, object]", leash: socket.socket
     os.close(null)
     os.close(trace)
     if attached:
-        sweep(path)
+        sweep(path, str(hello.get("spool") or ""), rules.keep)
         runner.live()
     runner.part()
     os.close(held)

@@ -10,8 +10,6 @@ import os
 import stat
 import time
 
-#: A spool that nobody has written to for this many seconds, and that no runner holds, is removed by a later one.
-OLD = 7 * 86400
 #: Spools that one contact looks at, so that it stays cheap.
 GLANCE = 256
 HEX = "0123456789abcdef"
@@ -165,29 +163,36 @@ def clear(path: str) -> None:
             continue
 
 
-def sweep(path: str) -> None:
-    """Remove old spools beside `path` that no runner holds."""
-    try:
-        top = os.path.dirname(os.path.dirname(path))
-        runs = [name for name in os.listdir(top) if len(name) == 32 and not name.strip(HEX)]
-        glances = GLANCE
-        for run in runs:
-            for token in os.listdir(os.path.join(top, run)):
-                other = os.path.join(top, run, token)
-                glances -= 1
-                if glances < 0:
-                    return
-                if other != path and len(token) == 16 and not token.strip(HEX):
-                    sweep_one(other)
-    except OSError:
-        return
+def sweep(path: str, asked: str, keep: float) -> None:
+    """Remove spools beside `path`, and in the other places of this account, that no runner holds.
+
+    They go when nobody has written to them for `keep` seconds.
+    """
+    tops = [os.path.dirname(os.path.dirname(path))]
+    tops += [os.path.join(base, "hostler") for base in bases(asked)]
+    glances = GLANCE
+    for top in sorted(set(tops)):
+        try:
+            if os.lstat(top).st_uid != os.getuid():
+                continue
+            runs = [name for name in os.listdir(top) if len(name) == 32 and not name.strip(HEX)]
+            for run in runs:
+                for token in os.listdir(os.path.join(top, run)):
+                    other = os.path.join(top, run, token)
+                    glances -= 1
+                    if glances < 0:
+                        return
+                    if other != path and len(token) == 16 and not token.strip(HEX):
+                        sweep_one(other, keep)
+        except OSError:
+            continue
 
 
-def sweep_one(path: str) -> None:
+def sweep_one(path: str, keep: float) -> None:
     """Remove a spool if it is old and nobody's."""
     try:
         written = [os.lstat(os.path.join(path, name)).st_mtime for name in ("", *os.listdir(path))]
-        if time.time() - max(written) < OLD:
+        if time.time() - max(written) < keep:
             return
         held = lock(path)
     except OSError:
