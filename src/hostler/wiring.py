@@ -22,6 +22,8 @@ from hostler.clock import Clock, SystemClock
 from hostler.engine.batch import Batch
 from hostler.engine.hands import Line
 from hostler.engine.summary import Pace, Progress, exit_code
+from hostler.links.attempt import AttemptLink
+from hostler.links.choosing import Choices, ChoosingLink
 from hostler.links.runner import RunnerLink
 from hostler.links.sudo import Sudo
 from hostler.model.endings import Ended
@@ -32,7 +34,7 @@ from hostler.model.runs import BatchSpec, Worker
 from hostler.model.secrets import Secret
 from hostler.model.templates import Template
 from hostler.ports import Provider, Transport, View
-from hostler.stores.outputs import RunOutputs, read_output
+from hostler.stores.outputs import RunOutputs, read_both, read_output, tail
 from hostler.stores.ownership import BEAT
 from hostler.stores.reading import Reader
 from hostler.stores.reads import endings
@@ -103,6 +105,7 @@ class Wanted:
     quiet: bool = False
     colour: bool = False
     progress: str = "auto"
+    worker_logs: bool = False
     strict: bool | None = None
     connect_timeout: float = 30.0
     forks: int = 64
@@ -122,6 +125,7 @@ class OpenRun:
         self._counts, self.was_over = work.batch.counts.copy(), False
         self.signal: int | None = None
         self.beat: Callable[[], None] = lambda: None
+        self.logs: WorkerLogs | None = None
 
     async def go(self) -> int:
         """Work until the run is over, and record how; its exit code. Raises StoreError."""
@@ -135,6 +139,8 @@ class OpenRun:
             await asyncio.gather(*beside, return_exceptions=True)
             self.live.end()
             await self._transport.close()
+            if self.logs is not None:
+                self.logs.flush()
         counts = self.work.batch.counts
         left = bool(counts[JobState.QUEUED] + counts[JobState.OPEN])
         batch = self.work.batch
@@ -252,6 +258,9 @@ async def open_batch(
     spec, workers = rows.spec, {worker.id: worker for worker in rows.workers}
     for filed in _files(store.reader, number, spec, read=read):
         bus.watch(filed)
+    logs = _worker_logs(store.reader, number, spec, folder=folder, say=console.note) if wanted.worker_logs else None
+    if logs is not None:
+        bus.watch(logs)
     printer.names = _Names(workers)
     news.names = {worker.id: worker.host.name for worker in rows.workers}
     assert store.folder is not None
@@ -270,7 +279,10 @@ async def open_batch(
         store=store,
         bus=bus,
         files=files,
-        make_link=partial(_link, transport=transport, claim=claim, batch=batch, password=wanted.as_password),
+        make_link=partial(
+            _link, transport=transport, claim=claim, batch=batch, password=wanted.as_password,
+            choices=Choices(console.note),
+        ),
         show=output,
         news=news,
         clock=clock,
@@ -291,6 +303,7 @@ async def open_batch(
     run = OpenRun(work, bus, live, number=number, workers=workers, transport=transport)
     run.was_over = visit and find_run(store.reader, number).state in ("finished", "stopped")
     run.beat = partial(store.beat, claim)
+    run.logs = logs
     progress.append(run.progress)
     return run
 
@@ -357,6 +370,27 @@ def _files(
         yield results
 
 
+def _worker_logs(
+    reader: Reader, run: int, spec: BatchSpec, *, folder: Path, say: Callable[[str], None]
+) -> WorkerLogs:
+    """A file per host, brought up to date."""
+    from hostler.views.workerlogs import WorkerLogs
+
+    template = Template.from_json(spec.template)
+    logs = WorkerLogs(
+        folder / "workers",
+        run=run,
+        fetch=partial(endings.ended, reader, run),
+        command=lambda ended: command_words(template, ended.args, ended.job),
+        read=partial(read_both, folder),
+        tail=partial(tail, folder),
+        later=asyncio.get_running_loop().call_later,
+        say=say,
+    )
+    logs.begin(endings.all_ended(reader, run))
+    return logs
+
+
 def _table(console: Console, wanted: Wanted) -> RunningJobs | None:
     """The table of running jobs, where somebody can see it."""
     seen = console.stderr_terminal is not None and draws(os.environ)
@@ -384,10 +418,10 @@ def _ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Transpo
 
 
 def _link(
-    worker: Worker, *, transport: Transport, claim: Claim, batch: Batch, password: Secret | None
-) -> RunnerLink:
+    worker: Worker, *, transport: Transport, claim: Claim, batch: Batch, password: Secret | None, choices: Choices
+) -> ChoosingLink:
     spec = batch.spec
-    return RunnerLink(
+    runner = RunnerLink(
         worker.host,
         transport=transport,
         clock=SystemClock(),
@@ -405,6 +439,13 @@ def _link(
         env=spec.env,
         workdir=spec.workdir,
     )
+    by_sh = partial(
+        AttemptLink, worker.host, transport=transport, clock=SystemClock(), uid=claim.uid, run=claim.run,
+        token=worker.token, epoch=claim.epoch, slots=spec.slots or worker.host.slots, lease=spec.lease,
+        output_limit=spec.output_limit, env=spec.env, workdir=spec.workdir,
+    )  # fmt: skip
+    unable = "--as" if spec.as_user else "--pty" if spec.pty else ""
+    return ChoosingLink(runner, attempts=by_sh, choices=choices, spool=worker.spool, unable=unable)
 
 
 async def submit(

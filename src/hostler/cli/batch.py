@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hostler.cli.conditions import conditions, conditions_options
+from hostler.cli.dryrun import dry_option, dry_run
 from hostler.cli.launching import launching, launching_options
 from hostler.cli.options import Marked
 from hostler.cli.pacing import pacing, pacing_options
@@ -39,11 +41,13 @@ Examples:
 @targeting_options
 @reaching_options
 @placing_options
+@conditions_options
 @sourcing_options
 @pacing_options
 @shaping_options
 @seeing_options
 @launching_options
+@dry_option
 @click.option(
     "--resume",
     cls=Marked,
@@ -78,6 +82,8 @@ def command(split: Split, /, stray: tuple[str, ...], **options: Any) -> int:
     if options["resume"] or options["retry"]:
         if split.command or split.sources or options["job_file"]:
             raise UsageError("a run that goes on keeps its command and jobs: leave those out")
+        if options["dry_run"]:
+            raise UsageError("--dry-run is for new runs; hostler status shows what is left of one")
         return _go_on(options)
     return _begin(split, options)
 
@@ -100,7 +106,10 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
         words = with_numbers(split.command or (), source.names) if form.header else split.command or ()
         template = Template.parse(words, shell=options["shell"])
         source.fill(template)
-        hosts = [] if how.launch and not names_hosts(options) else housed(chosen_hosts(options), options)
+        unnamed = (how.launch or options["dry_run"]) and not names_hosts(options)
+        hosts = [] if unnamed else housed(chosen_hosts(options), options)
+        if options["dry_run"]:
+            return dry_run(source, template, hosts=hosts, launch=how.launch, quiet=how.quiet)
         from hostler.cli.running import new_run
 
         spec = BatchSpec(template=template.to_json(), seed=form.seed, **changes)
@@ -124,7 +133,7 @@ def _go_on(options: dict[str, Any]) -> int:
 
 def overrides(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of BatchSpec that were given on this command line: what shapes jobs, and survives a resume."""
-    return {**pacing(options), **placing(options)}
+    return {**pacing(options), **placing(options), **conditions(options)}
 
 
 def wanted(given: dict[str, Any], /, **more: Any) -> Wanted:

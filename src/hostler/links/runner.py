@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import islice
 
 from hostler.clock import Clock
-from hostler.errors import HostError, HostRefused, LineLost, RunnerFailed
+from hostler.errors import HostError, HostRefused, LineLost, NoPython, RunnerFailed
 from hostler.links.decode import decode, hello, result, words
 from hostler.links.sudo import Sudo
 from hostler.model.hosts import Host
@@ -37,6 +37,8 @@ COMMAND = 16 << 20
 CUT_WORDS = 64
 #: What a runner says in its last words when another try may succeed.
 NOT_NOW = "hostler: not now: "
+#: What is said where Python is missing, too old (the second: even for its options) or not whole.
+NO_PYTHON = ("hostler: no python3", "Try `python -h'", "sys.version_info(", "ModuleNotFoundError:", "ImportError:")
 
 
 class RunnerLink:
@@ -169,7 +171,10 @@ class RunnerLink:
                 raise LineLost(self.host.name, "its runner ended without a word")
             if said[-1].startswith(NOT_NOW):
                 raise LineLost(self.host.name, said[-1].removeprefix(NOT_NOW))
-            raise RunnerFailed(self.host.name, said[-1].strip()[:300])
+            why = said[-1].strip()[:300]
+            if any(sign in why for sign in NO_PYTHON):
+                raise NoPython(self.host.name, "no python3 of 3.6 or later there")
+            raise RunnerFailed(self.host.name, why)
         return data
 
     async def _abandon(self) -> None:

@@ -12,6 +12,10 @@ from hostler.model.hosts import Host
 from hostler.model.jobs import JobState
 
 
+#: The lease of hosts that work on whatever becomes of us (--on-disconnect detach): longer than anybody waits.
+DETACHED = 10 * 365 * 86400.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSpec:
     """What a batch wants, apart from its jobs and hosts.
@@ -43,6 +47,11 @@ class BatchSpec:
     output_limit: int = 1 << 30
     spool_max: float = 0.1
     spool_keep: float = 604800.0
+
+    @property
+    def detached(self) -> bool:
+        """Whether hosts work on without us until they are done: what they hold is never given to others."""
+        return self.lease >= DETACHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

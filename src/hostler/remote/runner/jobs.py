@@ -12,7 +12,7 @@ import time
 from collections import deque
 
 from hostler.remote.runner.files import Files, Pair
-from hostler.remote.runner.hunting import Ladder, Prey, end_all
+from hostler.remote.runner.hunting import Ladder, Marks, Prey, end_all
 from hostler.remote.runner.log import Log
 from hostler.remote.runner.metering import Meter
 from hostler.remote.runner.processes import NoFolder, Spawner
@@ -65,6 +65,7 @@ class Table:
         self.meter = Meter(self.files, rules.limit)
         self.terminals: "Terminals | None" = None
         self.ladder = Ladder()
+        self.marks = Marks(log.id)
         self.grace = 5.0
         self.high = log.high
         self.waiting = {}  # type: dict[int, tuple[int, int, int, tuple[bytes, ...], bool, float]]
@@ -104,7 +105,7 @@ class Table:
         outputs = tuple(os.path.join(self.path, attempt.pair.name(stream)) for stream in (0, 1))
         if attempt.terminal is not None:
             outputs += (attempt.terminal.name,)
-        return Prey(attempt.pid, self.id(attempt), outputs)
+        return Prey(attempt.pid, self.id(attempt), outputs, self.marks.of(attempt.serial))
 
     def id(self, attempt: Attempt) -> bytes:
         """The attempt's name everywhere."""
@@ -297,6 +298,7 @@ class Table:
             if self.terminals is not None:
                 attempt.terminal = self.terminals.open(out)
                 self.spawner.terminal = attempt.terminal.name
+            self.marks.set(serial)
             attempt.pid = self.spawner.spawn(words, shell, out, err)
         except OSError as error:
             if error.errno in SHORTAGES:
