@@ -1,6 +1,6 @@
 """Lines to hosts by AsyncSSH, the default: cheap to open, thousands on one event loop.
 
-It must never switch host-key checking off, ask for a password, or forward an agent, X11 or ports to a host.
+It must never switch host-key checking off, ask anybody for a password, or forward an agent, X11 or ports to a host.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hostler.transports.hostkeys import HostKeys, Judge
 from hostler.transports.identities import Hand, Identities
 from hostler.transports.jumps import Jumps
 from hostler.transports.lines import SshConnection
+from hostler.transports.logins import NONE, Answers, Secrets
 from hostler.transports.reasons import late, unreachable
 from hostler.transports.sshconfig import Settings, Way, by_hand, files
 from hostler.transports.strictness import Strictness
@@ -33,7 +34,7 @@ class AsyncsshTransport:
     `state` is the folder of our own known_hosts. `strict` refuses hosts whose key is not on record: True always,
     False never, None where the user's SSH configuration says so. After `keepalive_count` keepalives without an
     answer, `keepalive` seconds apart, a line counts as lost. `ssh_config` are the configuration files to read, None
-    for the user's and the system's. `say` gets remarks of one line.
+    for the user's and the system's. `secrets` are what a login may ask for. `say` gets remarks of one line.
     """
 
     def __init__(
@@ -44,15 +45,16 @@ class AsyncsshTransport:
         keepalive: float = 15.0,
         keepalive_count: int = 3,
         ssh_config: Sequence[Path] | None = None,
+        secrets: Secrets = NONE,
         say: Callable[[str], None],
     ) -> None:
         config = files(ssh_config)
         looked = survey(config)
-        self._strict = strict
+        self._strict, self._secrets = strict, secrets
         self._keepalive = {"keepalive_interval": keepalive, "keepalive_count_max": keepalive_count}
         self._settings = Settings(config, looked)
         self._strictness = Strictness(config, looked, say=say)
-        self._identities = Identities()
+        self._identities = Identities(secrets.passphrase)
         self._keys = HostKeys(state / "known_hosts")
         self._ways: dict[Host, tuple[Way, bool]] = {}
         self._jumps = Jumps(self._dial)
@@ -67,6 +69,10 @@ class AsyncsshTransport:
         conn = await self._dial(host, deadline, ())
         return SshConnection(host, conn, conn.get_extra_info("jump"))
 
+    async def way(self, host: Host) -> Way:
+        """How a host would be reached, as the configuration says. Raises HostRefused."""
+        return await self._settings.way(host, os.environ)
+
     async def close(self) -> None:
         """Close the lines to jump hosts."""
         for jump, line in self._jumps.take():
@@ -75,14 +81,14 @@ class AsyncsshTransport:
     async def _dial(
         self, host: Host, deadline: float, through: tuple[str, ...]
     ) -> asyncssh.SSHClientConnection:
-        place, judge, hand = host.endpoint, None, None
+        place, judge, hand, answers = host.endpoint, None, None, Answers(self._secrets)
         try:
             async with asyncio.timeout(deadline):
                 way, strict = await self._way(host)
                 place = f"its jump host {way.jump}" if way.jump else way.endpoint
                 tunnel = await self._jumps.line(host, way, deadline, through)
                 place = way.endpoint
-                judge = self._keys.judge(host, way, strict=strict)
+                judge = self._keys.judge(host, way, strict=strict, answers=answers)
                 hand = await self._identities.hand(way)
                 try:
                     conn = await self._log_in(way, judge, hand, tunnel, deadline)
@@ -90,7 +96,7 @@ class AsyncsshTransport:
                     if not judge.certificates or "revoked" in f"{error} {judge.why}":
                         raise
                     # As OpenSSH does: a certificate that doesn't hold leaves the plain key to be judged.
-                    judge = self._keys.judge(host, way, strict=strict)
+                    judge = self._keys.judge(host, way, strict=strict, answers=answers)
                     judge.certificates = False
                     conn = await self._log_in(way, judge, hand, tunnel, deadline)
                 conn.set_extra_info(jump=tunnel)
@@ -102,7 +108,7 @@ class AsyncsshTransport:
                 return conn
         except TimeoutError as error:
             if error.errno:  # the system's own
-                raise self._failed(error, host, place, judge, hand) from error
+                raise self._failed(error, host, place, judge, hand, answers) from error
             reached, proved = (judge.reached, judge.proved) if judge else (False, False)
             raise late(host.name, deadline, place=place, reached=reached, proved=proved) from error
         except HostError:
@@ -111,7 +117,7 @@ class AsyncsshTransport:
             assert judge is not None
             raise judge.verdict(error) from error
         except (OSError, ValueError, asyncssh.Error) as error:
-            raise self._failed(error, host, place, judge, hand) from error
+            raise self._failed(error, host, place, judge, hand, answers) from error
         finally:
             if hand is not None:
                 hand.close()
@@ -135,9 +141,10 @@ class AsyncsshTransport:
             "gss_kex": False,
             "gss_auth": False,
             "host_based_auth": False,
-            "password_auth": False,
-            "kbdint_auth": False,
-            "preferred_auth": "publickey",
+            # Without a secret there is no answer, and we hear what the host would have taken.
+            "password_auth": True,
+            "kbdint_auth": True,
+            "preferred_auth": "publickey,keyboard-interactive,password",
             "connect_timeout": None,
             "login_timeout": deadline + 60.0,  # ours ends first
             "utf8_decode_errors": "replace",
@@ -157,7 +164,7 @@ class AsyncsshTransport:
     async def _way(self, host: Host) -> tuple[Way, bool]:
         held = self._ways.get(host)
         if held is None:
-            way = await self._settings.way(host, os.environ)
+            way = await self.way(host)
             strict = self._strict
             if strict is None:
                 strict = await self._strictness.of(host, way)
@@ -165,11 +172,17 @@ class AsyncsshTransport:
         return held
 
     def _failed(
-        self, error: Exception, host: Host, place: str, judge: Judge | None, hand: Hand | None
+        self,
+        error: Exception,
+        host: Host,
+        place: str,
+        judge: Judge | None,
+        hand: Hand | None,
+        answers: Answers,
     ) -> HostError:
         many = "oo many authentication failures" in str(error)
         if isinstance(error, asyncssh.PermissionDenied) or many:
-            account = hand.account() if hand else "no key to try"
+            account = (hand.account() if hand else "no key to try") + answers.account()
             user = self._ways[host][0].user
             hint = (
                 "name the one to use (IdentityFile and IdentitiesOnly)"

@@ -1,11 +1,11 @@
-"""Which way leads to a host: what its variable `transport` says, else the usual one.
+"""Which way leads to a host: what its variable `transport` says, else what the user said, else what its line needs.
 
 It must never take one way for another because the first failed: a host that is refused here stays refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from hostler.errors import HostRefused
 from hostler.model.hosts import Host
@@ -13,23 +13,61 @@ from hostler.ports import Connection, Transport
 
 #: The host variable that names a way.
 VARIABLE = "transport"
+#: The name that leaves the choice to us.
+AUTO = "auto"
 
 
 class Choosing:
-    """A ports.Transport over several, by name; hosts that name none are reached by the one called `usual`."""
+    """A ports.Transport over several, by name.
 
-    def __init__(self, ways: Mapping[str, Transport], *, usual: str) -> None:
-        self._ways, self._usual = ways, usual
+    Hosts that name none are reached by the one called `usual`. "auto" means the ssh program (`openssh`) for those of
+    which `needs` says why, AsyncSSH for all others.
+    """
+
+    def __init__(
+        self,
+        ways: Mapping[str, Transport],
+        *,
+        usual: str,
+        needs: Callable[[Host], Awaitable[str | None]] | None = None,
+    ) -> None:
+        self._ways, self._usual, self._needs = ways, usual, needs
+        self._chosen: dict[Host, tuple[str, str]] = {}
 
     async def connect(self, host: Host, *, deadline: float) -> Connection:
         """Open a line the host's own way. Raises HostRefused when there is none of that name, and as that way does."""
-        name = host.var(VARIABLE) or self._usual
-        way = self._ways.get(name)
-        if way is None:
-            raise HostRefused(host.name, f"transport {name!r}: there is {', '.join(sorted(self._ways))}")
-        return await way.connect(host, deadline=deadline)
+        name, _ = await self.choice(host)
+        return await self._ways[name].connect(host, deadline=deadline)
+
+    async def choice(self, host: Host) -> tuple[str, str]:
+        """A host's way by name, and why it is that one. Raises HostRefused, Unreachable."""
+        held = self._chosen.get(host)
+        if held is None:
+            held = self._chosen[host] = await self._choose(host)
+        return held
+
+    async def why(self, host: Host) -> str:
+        """A host's way and the reason for it, in one line.
+
+        >>> await choosing.why(host)  # doctest: +SKIP
+        'asyncssh, as nothing in your SSH configuration needs the ssh program'
+        """
+        name, reason = await self.choice(host)
+        return f"{name}, {reason}"
 
     async def close(self) -> None:
         """Let go of what every way's connections share."""
         for way in self._ways.values():
             await way.close()
+
+    async def _choose(self, host: Host) -> tuple[str, str]:
+        own = host.var(VARIABLE)
+        name = own or self._usual
+        if name == AUTO and self._needs is not None:
+            why = await self._needs(host)
+            if why is None:
+                return "asyncssh", "as nothing in your SSH configuration needs the ssh program"
+            return "openssh", f"as {why}"
+        if name not in self._ways:
+            raise HostRefused(host.name, f"transport {name!r}: there is {', '.join(sorted(self._ways))}")
+        return name, "as its variable transport says" if own else "as --transport or a setting says"

@@ -31,6 +31,7 @@ from hostler.transports.knownhosts import (
     learn,
     place,
 )
+from hostler.transports.logins import NONE, Answers
 from hostler.transports.sshconfig import Way
 
 SIGNATURES = {"ssh-rsa": ("rsa-sha2-256", "rsa-sha2-512", "ssh-rsa")}
@@ -45,8 +46,11 @@ class HostKeys:
         self._queue: list[tuple[str, bytes, asyncio.Future[Entry | None]]] = []
         self._writing = asyncio.Lock()
 
-    def judge(self, host: Host, way: Way, *, strict: bool) -> Judge:
-        """A judge for one login. Raises HostRefused when the pinned key can't be one."""
+    def judge(self, host: Host, way: Way, *, strict: bool, answers: Answers | None = None) -> Judge:
+        """A judge for one login, which passes questions on to `answers`.
+
+        Raises HostRefused when the pinned key can't be one.
+        """
         pinned = None
         if host.host_key is not None:
             key = key_of(host.host_key)
@@ -55,7 +59,9 @@ class HostKeys:
             pinned = key[1]
         name, port = (way.alias, 22) if way.alias else (way.address, way.port)
         known = Known() if pinned else self._files.known(name, port, (*way.known_hosts, self._own))
-        return Judge(host, place(name, port), known, pinned=pinned, strict=strict, own=self._own)
+        return Judge(
+            host, place(name, port), known, pinned=pinned, strict=strict, own=self._own, answers=answers
+        )
 
     async def keep(self, judge: Judge) -> None:
         """Put a key seen for the first time on record, durably. Raises HostKeyMismatch, HostRefused.
@@ -93,8 +99,10 @@ class Judge(asyncssh.SSHClient):
     """AsyncSSH's questions about one host's key, answered; `why` says what was wrong, `new` is a key to record."""
 
     def __init__(
-        self, host: Host, name: str, known: Known, *, pinned: bytes | None, strict: bool, own: Path
-    ) -> None:
+        self, host: Host, name: str, known: Known, *, pinned: bytes | None, strict: bool, own: Path,
+        answers: Answers | None,
+    ) -> None:  # fmt: skip
+        self._answers = answers or Answers(NONE)
         self.host, self.name = host, name
         self.known, self.pinned, self.strict, self._own = known, pinned, strict, own
         self.certificates = bool(known.authorities)
@@ -111,6 +119,20 @@ class Judge(asyncssh.SSHClient):
     def begin_auth(self, username: str) -> None:
         """The host has proved its key; the login begins."""
         self.proved = True
+
+    def password_auth_requested(self) -> str | None:
+        """The host would take a password."""
+        return self._answers.password()
+
+    def kbdint_auth_requested(self) -> str | None:
+        """The host would ask questions."""
+        return ""
+
+    def kbdint_challenge_received(
+        self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
+    ) -> list[str] | None:
+        """The host asks questions."""
+        return self._answers.questions([text for text, _ in prompts])
 
     def algorithms(self, asked: str | None = None) -> list[str]:
         """What we offer to check, keys on record first, so that a host with several keys shows one that we know.

@@ -6,7 +6,9 @@ It must never ask for a passphrase: a key that needs one is used through the age
 from __future__ import annotations
 
 import copy
+import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 import asyncssh
 
 from hostler.model.secrets import Secret
+from hostler.transports.certificates import valid_before
 from hostler.transports.logins import ENCRYPTED, NO_AGENT, NO_FIT
 from hostler.transports.sshconfig import Way
 
@@ -22,11 +25,15 @@ USUAL = ("id_ed25519_sk", "id_ecdsa_sk", "id_ed25519", "id_ecdsa", "id_rsa")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What one key file gave: pairs, or the reason why none; the public halves that stand beside it."""
+    """What one key file gave: pairs, or the reason why none; the public halves that stand beside it.
+
+    `until` is when its certificate ends, in seconds since the epoch.
+    """
 
     pairs: tuple[asyncssh.SSHKeyPair, ...] = ()
     why: str | None = None
     publics: frozenset[bytes] = frozenset()
+    until: float | None = None
 
 
 @dataclass(slots=True)
@@ -36,13 +43,18 @@ class Hand:
     pairs: list[asyncssh.SSHKeyPair] = field(default_factory=list)
     tried: list[str | Path] = field(default_factory=list)
     left_out: list[tuple[Path | None, str]] = field(default_factory=list)
+    until: dict[Path, float] = field(default_factory=dict)
     agent: asyncssh.SSHAgentClient | None = None
 
     def account(self) -> str:
         """What was tried and what was not, in one line."""
-        names = [short(one) if isinstance(one, Path) else one for one in self.tried]
+        names = [self._named(one) if isinstance(one, Path) else one for one in self.tried]
         tried = f"tried {listing(names)}" if names else "no key to try"
         return "; ".join([tried, *(f"{short(path)} {why}" if path else why for path, why in self.left_out)])
+
+    def _named(self, path: Path) -> str:
+        over = self.until.get(path, math.inf) < time.time()
+        return short(path) + (" (its certificate has expired)" if over else "")
 
     def close(self) -> None:
         """Let go of the agent; its keys are of no use afterwards."""
@@ -69,6 +81,7 @@ class Identities:
         held = {pair.public_data for pair in from_agent}
         files: list[asyncssh.SSHKeyPair] = []
         names: list[str | Path] = []
+        hand.until = {path: one.until for path, one in loaded.items() if one.until is not None}
         for path, one in loaded.items():
             if one.pairs:
                 names.append(path)
@@ -94,12 +107,15 @@ class Identities:
         hand = Hand()
         for name in dict.fromkeys([*files, *way.keys]):
             path = Path(os.path.expanduser(name))
+            if not (path.exists() or name in files or len(way.keys) == 1):
+                continue  # one of the usual ones, which isn't there
+            one = self._load([path], [], way.certificates)[path]
+            if one.until is not None:
+                hand.until[path] = one.until
             if name in files and name not in taken:
                 hand.tried.append(path)
-            elif path.exists() or name in taken or len(way.keys) == 1:
-                why = self._load([path], [], way.certificates)[path].why
-                if why is not None:
-                    hand.left_out.append((path, why))
+            elif one.why is not None:
+                hand.left_out.append((path, one.why))
         if no_agent:
             hand.left_out.append((None, NO_AGENT.format(way.agent)))
         count = sum(name is None for name in tried)
@@ -167,7 +183,9 @@ def _read(path: Path, certificates: tuple[str, ...], passphrase: Secret | None) 
         if publics:  # a public key, naming one that the agent holds
             return Loaded(why="is not held by the agent", publics=publics)
         return Loaded(why="is not a private key that can be used", publics=publics)
-    return Loaded(pairs=pairs, publics=publics | {pair.public_data for pair in pairs})
+    publics |= {pair.public_data for pair in pairs}
+    ends = [end for end in map(valid_before, publics) if end is not None]
+    return Loaded(pairs=pairs, publics=publics, until=min(ends, default=None))
 
 
 def _opened(path: Path, certs: list[str], passphrase: Secret | None) -> tuple[asyncssh.SSHKeyPair, ...]:

@@ -5,6 +5,8 @@ It must never ask anybody: what isn't given here, no login gets.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hostler.model.secrets import Secret
@@ -14,6 +16,11 @@ WOULD_TAKE = "it would take a password (--ssh-password)"
 ENCRYPTED = "is encrypted and not in the agent (ssh-add it, or --key-passphrase)"
 NO_AGENT = "the agent at {} does not answer"
 NO_FIT = "is encrypted, and the passphrase does not fit"
+PASSPHRASE = re.compile(r"passphrase for (?:key )?'?(?P<key>[^']*?)'?: *\Z", re.IGNORECASE)
+#: What a question for the password says, in the languages that PAM speaks most.
+PASSWORD = re.compile(
+    r"passw|kennwort|mot de passe|contrase|senha|lösenord|wachtwoord|парол|密码|パスワード", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +37,48 @@ class Secrets:
 
 #: The usual: keys and the agent, nothing else.
 NONE = Secrets()
+
+
+class Answers:
+    """The answers of one login. Each secret is given once: what didn't fit is not tried again."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._given: set[str] = set()
+        self._wanted = False
+        self._odd: str | None = None
+
+    def password(self) -> str | None:
+        """The password, the first time."""
+        self._wanted = True
+        return self._once("", self._secrets.password)
+
+    def question(self, text: str) -> str | None:
+        """The answer to what a host or the ssh program asks in words; None when there is none."""
+        key = PASSPHRASE.search(text)
+        if key is not None:
+            return self._once(key["key"] or "?", self._secrets.passphrase)
+        if PASSWORD.search(text):
+            return self.password()
+        self._odd = "".join(char if char.isprintable() else "?" for char in text.strip())[:60]
+        return None
+
+    def questions(self, texts: Sequence[str]) -> list[str] | None:
+        """The answers to several at once; None when one of them has none."""
+        answers = [self.question(text) for text in texts]
+        return None if None in answers else [answer for answer in answers if answer is not None]
+
+    def account(self, methods: str = "") -> str:
+        """What is to say of it when the host let us in for none; `methods` are those that it named."""
+        wanted = self._wanted or {"password", "keyboard-interactive"} & set(methods.split(","))
+        if "" in self._given:
+            return f"; {NOT_ACCEPTED}"
+        if self._odd is not None:
+            return f"; it asks {self._odd!r}, which hostler can't answer"
+        return f"; {WOULD_TAKE}" if wanted and self._secrets.password is None else ""
+
+    def _once(self, name: str, secret: Secret | None) -> str | None:
+        if secret is None or name in self._given:
+            return None
+        self._given.add(name)
+        return secret.reveal()

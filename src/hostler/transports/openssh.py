@@ -26,7 +26,7 @@ from hostler.transports.jumps import Jumps
 from hostler.transports.lines import SshConnection
 from hostler.transports.logins import NONE, Secrets
 from hostler.transports.muxed import Muxed
-from hostler.transports.openssh_config import Answer, ask, option, reaching
+from hostler.transports.openssh_config import Answer, option, reaching, said_of, settle
 from hostler.transports.openssh_folder import Folder, Place
 from hostler.transports.openssh_keys import note_new, strictness, trusted, verdict
 from hostler.transports.openssh_program import Program
@@ -105,6 +105,11 @@ class OpensshTransport:
         """
         return SshConnection(host, (await self._dial(host, deadline, ())).line)
 
+    async def said(self, host: Host) -> dict[str, list[str]]:
+        """What `ssh -G` says of a host. Raises HostRefused, Unreachable."""
+        async with self._asking:
+            return await said_of(host, self._folder.config(self._given))
+
     async def close(self) -> None:
         """Close the lines to jump hosts, and remove what was put on disk for the programs."""
         for jump, opened in self._jumps.take():
@@ -157,8 +162,7 @@ class OpensshTransport:
     async def _answer(self, host: Host) -> tuple[Answer, bool]:
         held = self._answers.get(host)
         if held is None:
-            async with self._asking:
-                answer = await ask(host, self._folder.config(self._given))
+            answer = settle(host, await self.said(host), os.environ)
             strict = self._strict
             if strict is None:
                 strict = await self._strictness.of(host, answer.way)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets as random
 import shlex
 import socket
@@ -17,8 +16,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from hostler.model.secrets import Secret
-from hostler.transports.logins import NOT_ACCEPTED, WOULD_TAKE, Secrets
+from hostler.transports.logins import Answers, Secrets
 
 SOCKET = "HOSTLER_ASK"  # the variable that tells the helper where we listen
 LONGEST = 4 << 10  # bytes of one question
@@ -36,16 +34,13 @@ if answer[:1] != b"+":
     sys.exit(1)
 os.write(1, answer[1:] + b"\\n")
 """
-PASSPHRASE = re.compile(r"passphrase for (?:key )?'?(?P<key>[^']*?)'?: *\Z", re.IGNORECASE)
-PASSWORD = re.compile(r"password\b[^:]*: *\Z", re.IGNORECASE)
 
 
 class Asking:
     """One line's questions. `path` is the socket's."""
 
     def __init__(self, secrets: Secrets, path: str) -> None:
-        self._secrets, self._path = secrets, path
-        self._answered: set[str] = set()
+        self._answers, self._path = Answers(secrets), path
         self._server: asyncio.Server | None = None
         self._helper: Path | None = None
 
@@ -62,11 +57,8 @@ class Asking:
         return {"SSH_ASKPASS": str(self._helper), "SSH_ASKPASS_REQUIRE": "force", SOCKET: self._path}
 
     def account(self, methods: str) -> str:
-        """What is to say of passwords when the host took none."""
-        if "" in self._answered:
-            return f"; {NOT_ACCEPTED}"
-        wants = {"password", "keyboard-interactive"} & set(methods.split(","))
-        return f"; {WOULD_TAKE}" if wants and self._secrets.password is None else ""
+        """What is to say of passwords when the host took none; `methods` are those that it named."""
+        return self._answers.account(methods)
 
     def close(self) -> None:
         """Answer no more."""
@@ -75,28 +67,13 @@ class Asking:
             self._server = None
             Path(self._path).unlink(missing_ok=True)
 
-    def _secret(self, question: str) -> Secret | None:
-        key = PASSPHRASE.search(question)
-        if key is not None:
-            name, secret = key["key"] or "?", self._secrets.passphrase
-        elif PASSWORD.search(question):
-            name, secret = "", self._secrets.password
-        else:
-            return None
-        if secret is None or name in self._answered:
-            return None
-        self._answered.add(name)
-        return secret
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if _peer(writer.get_extra_info("socket")) in (os.getuid(), None):
                 async with asyncio.timeout(PATIENCE):
                     question = (await reader.read(LONGEST)).decode("utf-8", "replace")
-                secret = self._secret(question)
-                writer.write(
-                    b"-" if secret is None else b"+" + secret.reveal().encode("utf-8", "surrogateescape")
-                )
+                answer = self._answers.question(question)
+                writer.write(b"-" if answer is None else b"+" + answer.encode("utf-8", "surrogateescape"))
                 await writer.drain()
         except (OSError, TimeoutError):
             pass

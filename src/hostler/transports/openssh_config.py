@@ -30,8 +30,8 @@ class Answer:
     env: tuple[tuple[str, str], ...]
 
 
-async def ask(host: Host, config: Sequence[str]) -> Answer:
-    """Ask `ssh -G` with the words `config` that name the files. Raises HostRefused, Unreachable."""
+async def said_of(host: Host, config: Sequence[str]) -> dict[str, list[str]]:
+    """What `ssh -G` prints of a host: each word, in small letters, with its values. Raises HostRefused, Unreachable."""
     words = ["-G", *config, *reaching(host)]
     try:
         process = await asyncio.create_subprocess_exec(
@@ -52,9 +52,13 @@ async def ask(host: Host, config: Sequence[str]) -> Answer:
             process.kill()
             await process.wait()
     if process.returncode:
-        said = err.decode("utf-8", "replace").strip().splitlines() or ["ssh -G failed"]
-        raise HostRefused(host.name, f"your SSH configuration can't be used: {said[0][:300]}")
-    return settle(host, out.decode("utf-8", "surrogateescape"), os.environ)
+        lines = err.decode("utf-8", "replace").strip().splitlines() or ["ssh -G failed"]
+        raise HostRefused(host.name, f"your SSH configuration can't be used: {lines[0][:300]}")
+    said: dict[str, list[str]] = {}
+    for line in out.decode("utf-8", "surrogateescape").splitlines():
+        word, _, value = line.partition(" ")
+        said.setdefault(word.lower(), []).append(value)
+    return said
 
 
 def reaching(host: Host) -> list[str]:
@@ -78,12 +82,8 @@ def option(name: str, value: str) -> str:
     return f'{name}="{value.replace("%", "%%")}"'
 
 
-def settle(host: Host, text: str, environ: Mapping[str, str]) -> Answer:
-    """Make a way of what `ssh -G` printed."""
-    said: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        word, _, value = line.partition(" ")
-        said.setdefault(word.lower(), []).append(value)
+def settle(host: Host, said: Mapping[str, Sequence[str]], environ: Mapping[str, str]) -> Answer:
+    """Make a way of what ssh says."""
 
     def one(word: str) -> str | None:
         value = said.get(word, [""])[0]

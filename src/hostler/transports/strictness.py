@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hostler.model.hosts import Host
 from hostler.transports.sshconfig import Way
-from hostler.transports.survey import STRICT_WORD, Said, Survey
+from hostler.transports.survey import STRICT_WORD, UNREAD, Said, Survey
 
 STRICT = ("yes", "ask", "true")
 LAX = ("no", "off", "false")
@@ -38,7 +38,7 @@ class Strictness:
         value: str | None = None
         for said in self._said:
             concerns = said.concerns(host.address)
-            if concerns is False:
+            if concerns is False or said.word not in (STRICT_WORD, *UNREAD):
                 continue
             if said.word != STRICT_WORD:
                 if not self._read:

@@ -11,11 +11,31 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import translate
+from importlib.util import find_spec
 from pathlib import Path
 from re import compile
 
 STRICT_WORD = "stricthostkeychecking"
 UNREAD = ("knownhostscommand", "revokedhostkeys", "verifyhostkeydns")
+#: What AsyncSSH doesn't do, or we don't have it do; what of it makes a difference is `needs`' to say.
+BEYOND = (
+    *UNREAD, "controlpath", "pkcs11provider", "securitykeyprovider", "gssapiauthentication", "gssapikeyexchange",
+    "hostbasedauthentication", "bindaddress", "bindinterface", "proxyusefdpass", "identityfile",
+)  # fmt: skip
+#: What a Match may ask that AsyncSSH knows, and which of it takes no value.
+ASKED = (
+    "all",
+    "canonical",
+    "final",
+    "exec",
+    "host",
+    "originalhost",
+    "localuser",
+    "user",
+    "tagged",
+    "localnetwork",
+)
+BARE = ("all", "canonical", "final")
 DEPTH, FILES, LONGEST = 8, 256, 1 << 20
 
 
@@ -55,12 +75,14 @@ def matches(patterns: Sequence[str], name: str) -> bool:
 class Survey:
     """What the files hold: those words in the order that counts, and the Host lines.
 
-    `alike` says that hosts whom the same Host lines concern are told the same things, whatever their names.
+    `unreadable` is a Match that AsyncSSH can't read, and so none of it. `alike` says that hosts whom the same Host
+    lines concern are told the same things, whatever their names.
     """
 
     said: tuple[Said, ...] = ()
     lines: tuple[tuple[str, ...], ...] = ()
     alike: bool = True
+    unreadable: str | None = None
 
     def group(self, name: str) -> tuple[bool, ...] | None:
         """What hosts that are told the same things have in common; None when this one stands alone."""
@@ -72,7 +94,12 @@ def survey(config: Sequence[Path]) -> Survey:
     looking = _Looking()
     for path in config:
         looking.through(path, (), 0)
-    return Survey(said=tuple(looking.said), lines=tuple(dict.fromkeys(looking.lines)), alike=looking.alike)
+    return Survey(
+        said=tuple(looking.said),
+        lines=tuple(dict.fromkeys(looking.lines)),
+        alike=looking.alike,
+        unreadable=looking.unreadable,
+    )
 
 
 class _Looking:
@@ -82,6 +109,7 @@ class _Looking:
         self.said: list[Said] = []
         self.lines: list[tuple[str, ...]] = []
         self.alike = True
+        self.unreadable: str | None = None
         self._budget = FILES
 
     def through(self, path: Path, outer: tuple[tuple[str, ...] | None, ...], depth: int) -> None:
@@ -102,17 +130,33 @@ class _Looking:
             elif word == "match":
                 blocks = outer if [value.lower() for value in values] == ["all"] else (*outer, None)
                 self.alike = False
+                odd = _odd(values)
+                if odd and self.unreadable is None:
+                    self.unreadable = f"Match {odd} ({path}:{number})"
             elif word == "include":
                 base = path.parent if path.is_relative_to("/etc/ssh") else Path.home() / ".ssh"
                 for value in values:
                     for name in sorted(glob.glob(str(base / os.path.expanduser(value)))):
                         self.through(Path(name), blocks, depth + 1)
-            elif values and (word == STRICT_WORD or word in UNREAD):
+            elif values and (word == STRICT_WORD or word in BEYOND):
                 self.said.append(Said(word=word, value=values[0], blocks=blocks, where=f"{path}:{number}"))
             elif word.startswith("canonical") or (
                 word != "controlpath" and any("%" in one for one in values)
             ):
                 self.alike = False
+
+
+def _odd(values: Sequence[str]) -> str | None:
+    """What of a Match line AsyncSSH would not understand, or not as ssh does."""
+    words = iter(values)
+    for word in words:
+        asked = word.lower().removeprefix("!")
+        if asked not in ASKED or (asked == "localnetwork" and find_spec("ifaddr") is None):
+            return asked
+        value = "" if asked in BARE else next(words, "")
+        if asked == "exec" and "%" in value:
+            return "exec with %"
+    return None
 
 
 def _split(line: str) -> tuple[str, list[str]]:
