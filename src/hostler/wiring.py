@@ -40,6 +40,7 @@ from hostler.stores.reading import Reader
 from hostler.stores.reads import endings
 from hostler.stores.reads.runs import run as find_run
 from hostler.stores.sqlite import Claim, SqliteStore
+from hostler.transports.choosing import Choosing
 from hostler.views.console import Console
 from hostler.views.hostnews import HostNews
 from hostler.views.inorder import InOrder, Order
@@ -110,6 +111,9 @@ class Wanted:
     connect_timeout: float = 30.0
     forks: int = 64
     as_password: Secret | None = None
+    transport: str = "auto"
+    password: Secret | None = None
+    passphrase: Secret | None = None
 
 
 class OpenRun:
@@ -406,15 +410,28 @@ def _command(batch: Batch, template: Template, worker: int, job: int) -> str:
 
 def _ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Transport:
     """How hosts are reached: each its own way, and not too many at once."""
+    from hostler.transports.limited import LimitedTransport
+
+    return LimitedTransport(ways(state, wanted=wanted, say=say), limit=wanted.forks)
+
+
+def ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Choosing:
+    """Every way to hosts, and the choice among them; `why` tells it without contacting a host."""
     # A quarter of a second, which a refusal needn't wait for.
     from hostler.transports.asyncssh import AsyncsshTransport
-    from hostler.transports.choosing import Choosing
-    from hostler.transports.limited import LimitedTransport
     from hostler.transports.local import LocalTransport
+    from hostler.transports.logins import Secrets
+    from hostler.transports.needs import Needs
+    from hostler.transports.openssh import OpensshTransport
+    from hostler.transports.sshconfig import files
+    from hostler.transports.survey import survey
 
-    ssh = AsyncsshTransport(state=state, strict=wanted.strict, say=say)
-    ways = Choosing({"asyncssh": ssh, "local": LocalTransport()}, usual="asyncssh")
-    return LimitedTransport(ways, limit=wanted.forks)
+    secrets = Secrets(password=wanted.password, passphrase=wanted.passphrase)
+    asyncssh = AsyncsshTransport(state=state, strict=wanted.strict, secrets=secrets, say=say)
+    openssh = OpensshTransport(state=state, strict=wanted.strict, secrets=secrets, say=say)
+    needs = Needs(survey(files(None)), said=openssh.said, way=asyncssh.way, env=os.environ)
+    every: dict[str, Transport] = {"asyncssh": asyncssh, "openssh": openssh, "local": LocalTransport()}
+    return Choosing(every, usual=wanted.transport, needs=needs.of)
 
 
 def _link(

@@ -18,7 +18,7 @@ from hostler.cli.options import Marked
 from hostler.cli.pacing import pacing, pacing_options
 from hostler.cli.parsing import said_only
 from hostler.cli.placing import entrusted, housed, placing, placing_options
-from hostler.cli.reaching import reaching, reaching_options
+from hostler.cli.reaching import reaching, reaching_options, sources_apart
 from hostler.cli.seeing import seeing, seeing_options
 from hostler.cli.shaping import filing, shaping, shaping_options
 from hostler.cli.sourcing import refuse_sourcing, sourcing, sourcing_options
@@ -98,6 +98,7 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
     if split.command is not None and not any(split.command):
         raise UsageError("no command behind '--': name one, or leave '--' out when each job is a command")
     changes = {**overrides(options), **filing(options, fresh=True)}
+    sources_apart(options, jobs_on_stdin=not split.sources and options["job_file"] in (None, "-"))
     how = wanted(options)
     form = sourcing(options)
     if form.header and not split.command:
@@ -123,6 +124,7 @@ def _go_on(options: dict[str, Any]) -> int:
     refuse_sourcing(own)
     if own["exclude"] and not names_hosts(own):
         raise UsageError("--exclude: name the hosts that are to join, with --hosts, --hostfile or -i")
+    sources_apart(options, jobs_on_stdin=False)
     how = wanted(options, options={**overrides(own), **filing(own, fresh=False)}, retry=bool(options["retry"]))
     inventory = {"inventory": options["inventory"]}
     hosts = housed(chosen_hosts(own | inventory), own) if names_hosts(own) else []

@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hostler.cli.options import Marked, duration, group, whole
+from hostler.errors import UsageError
 
-#: -f, --connect-timeout and --strict-host-keys.
+if TYPE_CHECKING:
+    from hostler.model.secrets import Secret
+
+#: Options that name where a secret is to be had, and how they are spelt.
+SECRETS = {
+    "ssh_password": "--ssh-password",
+    "key_passphrase": "--key-passphrase",
+    "as_password": "--as-password",
+}
+
+#: -f, --connect-timeout, --transport, --ssh-password, --key-passphrase and --strict-host-keys.
 reaching_options = group(
     click.option("-f", "--forks", metavar="N", default="64", help="Hosts connected to at once (64)."),
     click.option(
         "--connect-timeout", metavar="DUR", default="30s", help="Give a host this long to answer (30s)."
+    ),
+    click.option(
+        "--transport",
+        type=click.Choice(["auto", "asyncssh", "openssh", "local"]),
+        default="auto",
+        help="How hosts are reached: as their SSH configuration needs it (auto), by AsyncSSH, by the ssh "
+        "program, or without SSH on this machine.",
+    ),
+    click.option(
+        "--ssh-password",
+        cls=Marked,
+        names="a secret",
+        secret=True,
+        metavar="SOURCE",
+        help="The password for hosts that want one: ask, file:PATH, fd:N or env:NAME.",
+    ),
+    click.option(
+        "--key-passphrase",
+        cls=Marked,
+        names="a secret",
+        secret=True,
+        metavar="SOURCE",
+        help="What encrypted keys are opened with: ask, file:PATH, fd:N or env:NAME.",
     ),
     click.option(
         "--strict-host-keys",
@@ -25,9 +59,46 @@ reaching_options = group(
 
 
 def reaching(options: dict[str, Any]) -> dict[str, Any]:
-    """The fields of Wanted that are about reaching hosts. Raises UsageError."""
+    """The fields of Wanted that are about reaching hosts. May ask on the terminal. Raises UsageError."""
     return {
+        "transport": options["transport"],
+        "password": _secret(options, "ssh_password", "password for hosts"),
+        "passphrase": _secret(options, "key_passphrase", "passphrase of your key"),
         "strict": True if options["strict_host_keys"] else None,
         "connect_timeout": duration(options["connect_timeout"], "--connect-timeout"),
         "forks": whole(options["forks"], "--forks", least=1, most=10_000),
     }
+
+
+def sources_apart(options: dict[str, Any], *, jobs_on_stdin: bool) -> None:
+    """Refuse two things to be read from one descriptor: neither would get its own. Raises UsageError."""
+    taken = {"0": "the jobs"} if jobs_on_stdin else {}
+    for name, flag in SECRETS.items():
+        number = _descriptor(options.get(name) or "")
+        if number is None:
+            continue
+        if number in taken:
+            what = "stdin" if number == "0" else f"fd {number}"
+            raise UsageError(f"{flag} and {taken[number]} would both be read from {what}: give each its own")
+        taken[number] = flag
+
+
+def _descriptor(source: str) -> str | None:
+    kind, _, name = source.partition(":")
+    if kind == "file":
+        name = "0" if name == "/dev/stdin" else name.removeprefix("/dev/fd/")
+    return str(int(name)) if kind in ("fd", "file") and name.isascii() and name.isdigit() else None
+
+
+def _secret(options: dict[str, Any], name: str, what: str) -> Secret | None:
+    source, flag = options[name], SECRETS[name]
+    if source is None:
+        return None
+    from hostler.cli.secrets import read_secret
+
+    secret = read_secret(source, flag, what=what)
+    try:
+        secret.reveal().encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{flag}: SSH takes UTF-8 only, and that is none") from None
+    return secret
