@@ -9,7 +9,8 @@
     │   ├── LineLost          worth another try: an open line broke; the far side may go on working
     │   ├── HostRefused       no use trying again: no key accepted, name unknown
     │   │   └── HostKeyMismatch   ... because the host is not who it was
-    │   └── RunnerFailed      the host was reached but can't hold our work (no Python, spool refused)
+    │   └── RunnerFailed      the host was reached but can't hold our work (its spool refused)
+    │       └── NoPython          ... by Python: sh may
     ├── StoreError            hostler itself can't go on; exit code 6, the run is resumable
     │   ├── StoreFull         worth another try: no space, or locked for the moment
     │   └── StaleEpoch        another controller has taken this run over
@@ -78,6 +79,10 @@ class HostKeyMismatch(HostRefused):
 
 class RunnerFailed(HostError):
     """The host was reached but can't hold our work."""
+
+
+class NoPython(RunnerFailed):
+    """The host has no Python that the runner can use; sh will do."""
 
 
 class StoreError(HostlerError):

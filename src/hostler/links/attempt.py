@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from hostler.clock import Clock
@@ -36,7 +36,7 @@ SPOOL = "sh"
 class AttemptLink:
     """One host's attempts by attempt.sh, spoken to over a transport. The arguments are those of RunnerLink.
 
-    `shell` is the sh to use there.
+    A stream beyond `output_limit` bytes ends its job. `shell` is the sh to use there.
     """
 
     def __init__(
@@ -52,11 +52,15 @@ class AttemptLink:
         slots: int | None,
         lease: float,
         grace: float = 5.0,
+        env: Mapping[str, str] | None = None,
+        workdir: str | None = None,
+        output_limit: int = 1 << 30,
         shell: str = "/bin/sh",
     ) -> None:
         self.host = host
         self._transport, self._clock, self._shell = transport, clock, shell
         self._uid, self._run, self._token, self._epoch = uid, run, token, epoch
+        self._env, self._workdir, self._most = env or {}, workdir or "", output_limit
         self._slots, self._lease, self._grace = slots, lease, grace
         self._line = secrets.token_hex(8)
         self._connection: Connection | None = None
@@ -108,6 +112,7 @@ class AttemptLink:
             self.host, uid=self._uid, run=self._run, token=self._token, epoch=self._epoch, line=self._line,
             slots=self._slots, lease=self._lease, grace=self._grace,
             id=SPOOL + secrets.token_hex(15), ask=ask,
+            env=self._env, workdir=self._workdir, most=self._most,
         )  # fmt: skip
 
     async def _hello(self, stream: Stream, answers: Answers, ask: Sequence[int]) -> Hello:

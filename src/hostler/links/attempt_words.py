@@ -5,7 +5,9 @@ Serials have ten digits there, so that a folder's order is theirs; times are in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 from hostler.model.hosts import Host
@@ -24,16 +26,28 @@ def beginning(shell: str, nonce: str) -> bytes:
 
 def opening(
     host: Host, *, uid: str, run: int, token: str, epoch: int, line: str, slots: int | None, lease: float,
-    grace: float, id: str, ask: Iterable[int],
+    grace: float, id: str, ask: Iterable[int], env: Mapping[str, str], workdir: str, most: int,
 ) -> bytes:  # fmt: skip
     """Make or find the spool, and ask after attempts. Its folder is the token and `.sh`, to be no runner's."""
     words = [
         host.var("spool") or "", uid, f"{token}.sh", id, str(epoch), line, str(run), host.name, str(slots or 0),
         str(_time(grace)), str(max(1, _time(lease))), host.var("shell") or "",
+        str(-(-most // 512)),
     ]  # fmt: skip
     asked = b" ".join(_serial(serial) for serial in ask)
     made = b" ".join(quote(word.encode()) for word in words)
-    return program() + b"_hopen " + made + b"\n" + (b"_hask " + asked + b"\n" if asked else b"")
+    given = b"_hjenv=%s\n" % quote(environment(env, workdir))
+    return program() + given + b"_hopen " + made + b"\n" + (b"_hask " + asked + b"\n" if asked else b"")
+
+
+def environment(env: Mapping[str, str], workdir: str) -> bytes:
+    """What a job's first process reads: its variables, and the folder that it begins in."""
+    lines = [
+        b"%s=%s\nexport %s\n" % (name.encode(), quote(os.fsencode(value)), name.encode())
+        for name, value in env.items()
+        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
+    ]
+    return b"".join(lines) + b"_hcd=%s\n" % quote(os.fsencode(workdir))
 
 
 def entering(spool: bytes, *, epoch: int, line: str, stamp: int) -> bytes:

@@ -38,7 +38,13 @@ CUT_WORDS = 64
 #: What a runner says in its last words when another try may succeed.
 NOT_NOW = "hostler: not now: "
 #: What is said where Python is missing, too old (the second: even for its options) or not whole.
-NO_PYTHON = ("hostler: no python3", "Try `python -h'", "sys.version_info(", "ModuleNotFoundError:", "ImportError:")
+NO_PYTHON = (
+    "hostler: no python3",
+    "Try `python -h'",
+    "sys.version_info(",
+    "ModuleNotFoundError:",
+    "ImportError:",
+)
 
 
 class RunnerLink:

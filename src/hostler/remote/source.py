@@ -25,7 +25,7 @@ GRANTED = "hostler-by-sudo"
 #: Reads 72 bytes (length, SHA-256), then the packed source, and runs it only when it is whole. It holds no quotes,
 #: dollars, backslashes, newlines or exclamation marks, so that sh, csh and fish all take it as it stands.
 BOOT = (
-    "import io,hashlib,zlib;"
+    "import sys;sys.version_info<(3,6) and sys.exit(repr(sys.version_info));import io,hashlib,zlib;"
     "r=io.BufferedReader(io.FileIO(0,closefd=False),1).read;"
     "h=r(72);s=r(int(h[:8] or 0));"
     "exec(zlib.decompress(s) if hashlib.sha256(s).hexdigest().encode()==h[8:] else bytes(),dict(__name__=%s))"

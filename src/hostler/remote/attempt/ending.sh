@@ -128,7 +128,7 @@ _hwatch() {
 	_hturn=0 _hidle=0
 	_hclaim w || { _halive "$_hD/w" || { rm -f "$_hD/w" && _hclaim w; } || { rm -f "$_hname"; return; }; }
 	while [ -d "$_hD/a" ] && [ "$_hidle" -lt 10 ]; do
-		_hnap
+		_hrest
 		_hnow
 		_hturn=$((_hturn + 1)) _hidle=$((_hidle + 1)) _hdl=
 		{ read -r _hdl _hlen <"$_hD/lease"; } 2>/dev/null
@@ -143,7 +143,7 @@ _hwatch() {
 			[ "${_hdue:-0}" -gt 0 ] && [ "$_ht" -ge "$_hdue" ] && [ ! -e "$_hD/a/$_hm/k" ] || continue
 			_hdetach ladder "$_hm" timeout "$_hgrace"
 		done
-		[ $((_hturn % 20)) = 0 ] && find "$_hD/a" -type f -name '[oe][ur][tr]' -size +2097152 2>/dev/null |
+		[ $((_hturn % 7)) = 0 ] && find "$_hD/a" -type f -name '[oe][ur][tr]' -size "+${_hmax:-2097152}" 2>/dev/null |
 			while read -r _hq; do
 				_hq=${_hq%/*}
 				[ -e "$_hq/k" ] || _hdetach ladder "${_hq##*/}" output-limit 100

@@ -59,8 +59,9 @@ _hexactness() {
 	case $(env time "$_hSH" -c 'kill -9 $$' 2>&1) in *"erminated by signal 9"*) _hexact=time ;; esac
 }
 
-# open ASKED UID TOKEN ID EPOCH LINE RUN HOST SLOTS GRACE LEASE SHELL: the spool is made or found, and this line counts.
-# Times are in centiseconds. The text of this file is in _hi, that of job.sh in _hj.
+# open ASKED UID TOKEN ID EPOCH LINE RUN HOST SLOTS GRACE LEASE SHELL MAX: the spool is made or found, and this line counts.
+# Times are in centiseconds. The text of this file is in _hi, that of job.sh in _hj, and in _hjenv what
+# gives jobs their environment and folder. MAX is the length of a stream that ends its job, in blocks of 512 bytes.
 _hopen() {
 	for _hq in cat cut df find grep head id ln ls mkdir mv rm sed sleep tail tr wc; do
 		command -v "$_hq" >/dev/null 2>&1 || _hleave ! "no python3 there, and sh can't do without $_hq, which is missing"
@@ -84,7 +85,8 @@ _hopen() {
 	{
 		_hemit "$_hi" >"$_hD/t/i.$$" && mv "$_hD/t/i.$$" "$_hD/attempt.sh"
 		_hemit "$_hj" >"$_hD/t/i.$$" && mv "$_hD/t/i.$$" "$_hD/job.sh"
-		echo "$_hrun $_hhost $_hslots $1 $_hexact $_hz $_hus $_huid $_hshell" >"$_hD/t/i.$$" && mv "$_hD/t/i.$$" "$_hD/conf"
+		echo "$_hrun $_hhost $_hslots $1 $_hexact $_hz $_hus $_huid $4 $_hshell" >"$_hD/t/i.$$" && mv "$_hD/t/i.$$" "$_hD/conf"
+		_hemit "$_hjenv" >"$_hD/t/i.$$" && mv "$_hD/t/i.$$" "$_hD/env"
 		echo "$_humask" >"$_hD/umask"
 		echo "$_hepoch $_htoken" >"$_hD/t/i.$$" && mv "$_hD/t/i.$$" "$_hD/line"
 	} 2>/dev/null || _hleave - "its disk is full, or its spool $_hD can't be written"

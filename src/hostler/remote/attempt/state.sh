@@ -13,6 +13,9 @@
 
 _hnap() { sleep "$_hz"; }
 
+# The same where nothing is urgent.
+_hrest() { case $_hz in 0.*) sleep 0.3 ;; *) sleep "$_hz" ;; esac; }
+
 # Centiseconds that only grow, into _ht.
 _hnow() {
 	if { read -r _ht _hq </proc/uptime; } 2>/dev/null; then
@@ -57,7 +60,7 @@ _hclaim() { ln "$_hname" "$_hD/$1" 2>/dev/null; }
 _hsetup() {
 	_hboot=-
 	{ read -r _hboot </proc/sys/kernel/random/boot_id; } 2>/dev/null
-	{ read -r _hrun _hhost _hslots _hgrace _hexact _hz _hus _huid _hshell <"$_hD/conf"; } 2>/dev/null
+	{ read -r _hrun _hhost _hslots _hgrace _hexact _hz _hus _huid _hmax _hshell <"$_hD/conf"; } 2>/dev/null
 }
 
 # Run a part of this file on its own, away from the SSH session.

@@ -42,7 +42,7 @@ _hlook() {
 			_hheart=$((_ht + 100))
 			[ "$_hcalm" -gt 3 ] && _hbegin
 		fi
-		if [ "$_hcalm" -lt 10 ]; then sleep "$_hus"; else _hnap; fi
+		if [ "$_hcalm" -lt 10 ]; then sleep "$_hus"; elif [ "$_hcalm" -lt 100 ]; then _hnap; else _hrest; fi
 	done
 }
 
@@ -84,7 +84,7 @@ _htell() {
 		[ "$#" = 2 ] || return 0
 		eval "_hT$_hn=done; unset _hZ$_hn"
 		_hnews=1 _hdetail= _hwhole=0
-		{ read -r _hdetail <"$_hd/left"; } 2>/dev/null
+		{ read -r _hdetail <"$_hd/left" || read -r _hdetail <"$_hd/why"; } 2>/dev/null
 		_hifs=$IFS
 		IFS=,
 		set -- $_hr "$1" "$2"

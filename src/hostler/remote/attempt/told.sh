@@ -106,7 +106,7 @@ _hbegin() {
 
 # resize SLOTS: so many jobs at once from now on; what runs goes on.
 _hresize() {
-	echo "$_hrun $_hhost $1 $_hgrace $_hexact $_hz $_hus $_huid $_hshell" >"$_hname.conf" && mv "$_hname.conf" "$_hD/conf"
+	echo "$_hrun $_hhost $1 $_hgrace $_hexact $_hz $_hus $_huid $_hmax $_hshell" >"$_hname.conf" && mv "$_hname.conf" "$_hD/conf"
 	_hsetup
 	_hbegin
 }

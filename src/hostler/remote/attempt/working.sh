@@ -135,6 +135,13 @@ _hkilled() {
 	while [ ! -e "$_hd/kd" ] && _halive "$_hd/k" && [ -d "$_hd" ]; do _hnap; done
 	{ read -r _hp _hs _ho _hkind _hkg <"$_hd/k"; } 2>/dev/null || return
 	[ -e "$_hd/kd" ] || _hclimb 0
+	if [ "$_hkind" = output-limit ]; then
+		echo "its output passed $((_hmax / 2048)) MiB; the rest was dropped" >"$_hd/why"
+		for _hq in out err; do
+			[ "$(($(wc -c <"$_hd/$_hq") / 512))" -ge "$_hmax" ] &&
+				dd if=/dev/null of="$_hd/$_hq" bs=512 seek="$_hmax" 2>/dev/null
+		done
+	fi
 	if [ -s "$_hd/left" ]; then
 		_hput "kill-failed,$_hcode,$_hsig,$_hel"
 	elif [ -e "$_hd/ks" ]; then
