@@ -26,7 +26,9 @@ pacing_options = group(
     ),
     click.option("--deadline", metavar="DUR", help="End the run after this long, whatever is done by then."),
     click.option(
-        "--on-disconnect", metavar="WHAT", help="When a host's line is lost: lease=DUR (lease=2m) or kill."
+        "--on-disconnect",
+        metavar="WHAT",
+        help="When a host's line is lost: lease=DUR (lease=2m), detach or kill.",
     ),
 )
 
@@ -71,8 +73,11 @@ def lease(text: str) -> float:
     >>> lease("lease=5m"), lease("kill")
     (300.0, 45.0)
     """
-    if text == "kill":
-        return KILL
+    from hostler.model.runs import DETACHED
+
+    if text in ("kill", "detach"):
+        return KILL if text == "kill" else DETACHED
     if not text.startswith("lease="):
-        raise UsageError(f"--on-disconnect {text}: write lease=DUR (lease=2m is the habit) or kill")
-    return max(1.0, duration(text.removeprefix("lease="), "--on-disconnect lease="))
+        raise UsageError(f"--on-disconnect {text}: write lease=DUR (lease=2m is the habit), detach or kill")
+    seconds = max(1.0, duration(text.removeprefix("lease="), "--on-disconnect lease="))
+    return min(seconds, DETACHED)

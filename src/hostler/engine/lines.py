@@ -62,7 +62,7 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
     hand.failures = 0 if steady else hand.failures + 1
     hand.line, hand.why = Line.DOWN, fact.why
     until = None
-    if hand.open and not hand.went and not batch.ending:
+    if hand.open and not (hand.went or batch.ending or batch.spec.detached):
         hand.went = batch.at
         seconds = max(0.0, batch.spec.lease + MARGIN - (batch.at - (hand.renewed or batch.at)))
         batch.effects.append(AwaitLease(hand.id, seconds, hand.went))

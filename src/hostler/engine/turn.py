@@ -147,13 +147,20 @@ def over(batch: Batch) -> bool:
     if batch.visiting or any(hand.owed for hand in hands):
         return not any(wanted(batch, h) and h.line in (Line.UP, Line.CONNECTING, Line.DOWN) for h in hands)
     if batch.draining:
-        return not batch.counts[JobState.OPEN]
+        return not awaited(batch)
     if batch.stopping:
         return not any(h.open and h.line in (Line.UP, Line.CONNECTING, Line.DOWN) for h in hands)
-    if nothing_left(batch):
+    if nothing_left(batch) or not (batch.counts[JobState.QUEUED] or awaited(batch)):
         return True
     usable = any(h.line in (Line.UP, Line.CONNECTING, Line.DOWN) for h in hands)
-    return not usable and not batch.counts[JobState.OPEN]
+    return not usable and not awaited(batch)
+
+
+def awaited(batch: Batch) -> bool:
+    """Whether we shall hear of an attempt that is open: where hosts have a lease, of each, when that ends."""
+    if batch.spec.detached:
+        return any(h.open and h.line not in (Line.LOST, Line.RELEASED) for h in batch.hands.values())
+    return bool(batch.counts[JobState.OPEN])
 
 
 def leave(batch: Batch) -> None:

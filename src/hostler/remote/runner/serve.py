@@ -41,6 +41,9 @@ from hostler.remote.runner.wire import R_BYE, R_HELLO, R_RENEWED, frame, read_nu
 GAP, LULL = 0.05, 0.01
 #: How often the output of running jobs is looked at, in seconds; with nobody listening, and more per running job.
 WATCH, UNWATCHED, WATCH_EACH = 0.1, 1.0, 0.0002
+#: A longer lease means that we work on whatever becomes of the controller; with nothing left to do and nobody there we
+#: leave after this, and the results stay. In seconds.
+ENDLESS, IDLE = 365 * 86400.0, 60.0
 #: Relays that may be about to hand over their line at a time.
 VISITORS = 8
 NONSENSE = (ValueError, KeyError, IndexError, TypeError, OverflowError, AttributeError, struct.error)
@@ -291,8 +294,15 @@ class Runner:
             wake = min(wake, self.due())
         return int(max(0.0, min(wake - now, 60.0)) * 1000) + 1
 
+    def idle(self, now: float) -> bool:
+        """Whether there is nothing to do, nobody there, and no end of a lease that would let us go."""
+        busy = self.channel is not None or self.table.running or self.table.waiting
+        return not busy and self.lease > ENDLESS and now >= self.renewed + IDLE
+
     def keep_time(self, now: float) -> None:
         """End everything when the lease has ended, or when we are told to end."""
+        if self.idle(now):
+            self.expired = True
         if (self.ending or now >= self.renewed + self.lease) and not self.expired:
             self.expired = True
             self.table.expire(now)
