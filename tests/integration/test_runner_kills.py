@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +54,12 @@ ESCAPES = {
     "another environment and files, by descent": (
         "env -i D=$D PATH=$PATH setsid sh -c 'echo $$ >$D; sleep 60; :' >/dev/null 2>&1; :"
     ),
+    "another environment and files, a double fork": (
+        "(env -i D=$D PATH=$PATH setsid sh -c 'echo $$ >$D; sleep 60; :' </dev/null >/dev/null 2>&1 &) ; sleep 60"
+    ),
+    "many that multiply": (
+        "b() { [ $1 -gt 9 ] || { b $(($1+1)) & b $(($1+1)) & }; sleep 0.3; sh -c 'echo $$ >$D; sleep 60; :'; }; b 5"
+    ),
     "a stopped one": "sh -c 'echo $$ >$D; kill -STOP $$; :'; :",
 }
 
@@ -64,6 +72,49 @@ def test_nothing_of_a_killed_job_survives(rig: Rig, way: str) -> None:
     line.kill(1, grace=0.2)
     result = line.result(1)
     assert result.ending is Ending.CANCELLED and not alive(pid)
+
+
+@pytest.mark.parametrize("way", ["deaf to TERM", "another environment and files, a double fork"])
+def test_nothing_of_a_plain_user_s_killed_job_survives(rig: Rig, way: str) -> None:
+    if os.getuid() == 0:
+        rig.folder = Path(tempfile.mkdtemp(prefix="hostler-plain-", dir="/var/tmp"))
+        rig.folder.chmod(0o777)
+        rig.base = rig.folder / "base"
+        rig.hello["spool"] = str(rig.base)
+        words = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        rig.command = (*words, *rig.command)
+    try:
+        line = rig.line(real=True)
+        line.start(1, f"export D={rig.folder}/pid; {ESCAPES[way]}")
+        pid = rig.number("pid")
+        assert Path(f"/proc/{pid}").stat().st_uid == (os.getuid() or 65534)
+        line.kill(1, grace=0.2)
+        assert line.result(1).ending is Ending.CANCELLED and not alive(pid)
+    finally:
+        if os.getuid() == 0:
+            rig.clean()
+            shutil.rmtree(rig.folder)
+
+
+def test_what_a_killed_runner_left_is_found_by_its_mark_alone(rig: Rig) -> None:
+    line = rig.line()
+    line.start(1, f"export D={rig.folder}/pid; {ESCAPES['another environment and files, a double fork']}")
+    pid = rig.number("pid")
+    os.kill(line.answer()["pid"], signal.SIGKILL)
+    line.end()
+    assert rig.line(ask=[1]).answer()["standings"] == [[1, 4]] and not alive(pid)
+
+
+def test_an_account_with_a_limit_of_its_own_keeps_it(rig: Rig) -> None:
+    """Then there are no marks: all other ways of finding a job's processes are as good as ever."""
+    rig.command = ("/bin/sh", "-c", "exec prlimit --rttime=7000000 " + rig.command[2].removeprefix("exec "))
+    line = rig.line(real=True)
+    line.start(1, "grep 'realtime timeout' /proc/self/limits")
+    assert (line.result(1).out or b"").split()[3:5] == [b"7000000", b"7000000"]
+    line.start(2, f"export D={rig.folder}/pid; {ESCAPES['another environment, a double fork']}")
+    pid = rig.number("pid")
+    line.kill(2, grace=0.2)
+    assert line.result(2).ending is Ending.CANCELLED and not alive(pid)
 
 
 def test_nothing_of_a_job_survives_its_timeout_or_the_end_of_all(rig: Rig) -> None:

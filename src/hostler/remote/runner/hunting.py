@@ -1,11 +1,13 @@
 """Finding the processes of attempts, and ending them: TERM, the grace, KILL, and a look whether anything is left.
 
 A process belongs to an attempt by its session or group while the attempt's own process pins that number, by the
-attempt's name in its environment, by the attempt's files as its stdout or stderr, or by descent from one that does.
+attempt's name in its environment, by the attempt's files as its stdout or stderr, by the attempt's mark among its
+limits, or by descent from one that does.
 Pids alone are never trusted: a process is the same one only while its start time is the same.
 """
 
 import os
+import resource
 import signal
 import time
 
@@ -15,17 +17,48 @@ ROUNDS = 40
 PAUSE = 0.1
 
 
+#: A limit that means nothing but to real-time programs, and where it is told. Children keep their parent's, whatever
+#: they do to their session, environment and files; so a number that is far beyond any such program marks an attempt.
+REALTIME = getattr(resource, "RLIMIT_RTTIME", -1)
+REALTIME_LINE = b"Max realtime timeout"
+FAR = 1 << 61
+
+
+class Marks:
+    """Marks the processes of attempts: one setrlimit(2) before each is begun, where the account has no such limit.
+
+    `key` is the name of the spool in hex, so that no two runners on a host use the same marks.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.base = FAR | int(key[:7], 16) << 32
+        try:
+            self.able = REALTIME >= 0 and resource.getrlimit(REALTIME) == (resource.RLIM_INFINITY,) * 2
+        except (OSError, ValueError):
+            self.able = False
+
+    def of(self, serial: int) -> int:
+        """The mark of one attempt; 0 where there are none."""
+        return 0 if not self.able else self.base | serial & 0xFFFFFFFF
+
+    def set(self, serial: int) -> None:
+        """Have whatever is begun next carry an attempt's mark."""
+        if self.able:
+            resource.setrlimit(REALTIME, (self.base | serial & 0xFFFFFFFF, resource.RLIM_INFINITY))
+
+
 class Prey:
     """One attempt that is hunted.
 
     `session` is its own process's number while that can't be another's, else 0; `name` its attempt id, `outputs` the
-    real paths of its files. `known` holds start times of its processes by pid, as far as they were ever seen.
+    real paths of its files, `mark` what its processes carry among their limits, or 0. `known` holds start times of its
+    processes by pid, as far as they were ever seen.
     """
 
-    __slots__ = ("known", "left", "name", "outputs", "session")
+    __slots__ = ("known", "left", "mark", "name", "outputs", "session")
 
-    def __init__(self, session: int, name: bytes, outputs: "tuple[str, ...]") -> None:
-        self.session, self.name, self.outputs = session, name, outputs
+    def __init__(self, session: int, name: bytes, outputs: "tuple[str, ...]", mark: int = 0) -> None:
+        self.session, self.name, self.outputs, self.mark = session, name, outputs, mark
         self.known = {}  # type: dict[int, int]
         self.left = []  # type: list[int]
 
@@ -48,6 +81,7 @@ def look_up(preys: "list[Prey]") -> None:
     sessions = {prey.session: prey for prey in preys if prey.session}
     names = {prey.name: prey for prey in preys}
     outputs = {path: prey for prey in preys for path in prey.outputs}
+    marks = {prey.mark: prey for prey in preys if prey.mark}
     known = {(pid, born): prey for prey in preys for pid, born in prey.known.items()}
     owner = {}  # type: dict[int, Prey]
     children = {}  # type: dict[int, list[int]]
@@ -68,6 +102,8 @@ def look_up(preys: "list[Prey]") -> None:
             pinned.add(prey.session)
         else:
             prey = known.get((pid, births[pid])) or names.get(name_of(pid)) or by_output(pid, outputs)
+            if prey is None and marks:
+                prey = marks.get(mark_of(pid))
         if prey is not None:
             owner[pid] = prey
     for prey in preys:
@@ -127,6 +163,16 @@ def name_of(pid: int) -> bytes:
     while at > 0 and words[at - 1] != 0:
         at = words.find(MARK, at + 1)
     return words[at + len(MARK) :].partition(b"\0")[0] if at >= 0 else b""
+
+
+def mark_of(pid: int) -> int:
+    """The number at which attempts have their mark; 0 where it can't be one."""
+    try:
+        with open("/proc/%d/limits" % pid, "rb") as file:
+            soft = file.read().partition(REALTIME_LINE)[2].split(None, 1)[0]
+        return int(soft) if soft.isdigit() else 0
+    except (OSError, IndexError):
+        return 0
 
 
 def by_output(pid: int, outputs: "dict[str, Prey]") -> "Prey | None":
@@ -202,11 +248,12 @@ class Rung:
         if self.rounds < 0:
             self.prey.send(signal.SIGTERM)
             self.rounds, self.since, self.until = 0, now, now + self.grace
-        elif now >= self.until:
-            if self.rounds >= ROUNDS:
-                return True
-            self.prey.send(signal.SIGKILL)
-            self.rounds, self.until = self.rounds + 1, now + PAUSE
+        elif self.rounds > 0 or now >= self.until:
+            if now >= self.until:
+                if self.rounds >= ROUNDS:
+                    return True
+                self.rounds, self.until = self.rounds + 1, now + PAUSE
+            self.prey.send(signal.SIGKILL)  # at every look: what multiplies must not gain on us
         return False
 
     def due(self, now: float) -> float:
