@@ -35,7 +35,9 @@ def test_tags_are_one_line_and_know_job_host_and_arguments() -> None:
     assert tag_of(ARGUMENTS)(3, (b"a\nb", b"c"), "web1") == b"a b c\t"
     assert tag_of(WHO)(3, (b"a",), "web1") == b"web1 3 | "
     assert tag_of("fixed ")(3, (), "web1") == b"fixed "
-    assert tag_of("{2}.{1/.}@{host} ")(3, (b"x/y.z",), "web1") == b"@web1 "
+    assert (
+        tag_of("{2}.{1/.}@{host} ")(3, (b"x/y.z",), "web1") == b"web1 "
+    )  # a part that lacks its argument is empty
     assert tag_of("{raw}")(1, (b"\xff",), "h") == b"\xff"
     with pytest.raises(UsageError, match="slot"):
         tag_of("{%}")
