@@ -23,7 +23,8 @@ class Host:
     `name` is its id in the inventory. `user`, `port`, `identity` (path of a private key) left at None are
     the user's SSH configuration's to decide. `host_key` is a public key line that the host must show
     ("ssh-ed25519 AAAA…"); `slots` how many jobs it takes at once. `vars` may hold `spool` (folder for our
-    work on it), `shell` (for shell jobs), `python`. `source` says where the facts were read.
+    work on it), `shell` (for shell jobs), `python`, `transport` (how it is reached: asyncssh, openssh,
+    local). `source` says where the facts were read.
 
     Raises UsageError on a name, user or port that could not be a host's.
 
