@@ -51,6 +51,7 @@ from hostler.views.showing import JobOutput, LineOutput, Printer
 from hostler.views.tables import counted
 from hostler.views.tags import tag_of
 from hostler.views.words import command_words
+from hostler.views.workerlogs import WorkerLogs
 from hostler.work.batch import BatchWork, Setting
 
 
@@ -378,8 +379,6 @@ def _worker_logs(
     reader: Reader, run: int, spec: BatchSpec, *, folder: Path, say: Callable[[str], None]
 ) -> WorkerLogs:
     """A file per host, brought up to date."""
-    from hostler.views.workerlogs import WorkerLogs
-
     template = Template.from_json(spec.template)
     logs = WorkerLogs(
         folder / "workers",

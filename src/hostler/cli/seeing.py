@@ -8,7 +8,7 @@ import click
 
 from hostler.cli.options import group
 
-#: --progress.
+#: --progress and --worker-logs.
 seeing_options = group(
     click.option(
         "--progress",
@@ -16,9 +16,14 @@ seeing_options = group(
         default="auto",
         help="On a terminal a row per running job and a line (auto), the line alone, or nothing.",
     ),
+    click.option(
+        "--worker-logs",
+        is_flag=True,
+        help="Write a file per host into the run's folder, for tail -f: each attempt and its output.",
+    ),
 )
 
 
 def seeing(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of Wanted that are about what is drawn."""
-    return {"progress": options["progress"]}
+    return {"progress": options["progress"], "worker_logs": options["worker_logs"]}

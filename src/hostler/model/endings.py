@@ -23,3 +23,4 @@ class Ended:
     signal: int | None
     output: OutputRef | None
     last: bool
+    detail: str = ""

@@ -14,7 +14,7 @@ from hostler.stores.packing import unpack_args
 from hostler.stores.reading import Reader, Row
 
 _COLUMNS = """a.job, a.n, w.name, j.args, a.started_at, a.ended_at, a.elapsed, a.ending, a.code, a.signal, a.file,
-a.file_offset, a.out, a.err, a.interleaved, a.after"""
+a.file_offset, a.out, a.err, a.interleaved, a.after, a.detail"""
 _FROM = """FROM attempt a JOIN job j ON j.run = a.run AND j.seq = a.job
 JOIN worker w ON w.run = a.run AND w.id = a.worker"""
 #: Attempts that were taken back before they began are no news to anybody.
@@ -62,7 +62,8 @@ def next_unfinished(reader: Reader, run: int, *, after: int) -> int | None:
 
 
 def _ended(row: Row) -> Ended:
-    job, n, host, args, started, at, elapsed, ending, code, signal, file, offset, out, err, mixed, after = row
+    job, n, host, args, started, at, elapsed, ending, code, signal = row[:10]
+    file, offset, out, err, mixed, after, detail = row[10:]
     return Ended(
         job=job,
         n=n,
@@ -76,4 +77,5 @@ def _ended(row: Row) -> Ended:
         signal=signal,
         output=None if file is None else OutputRef(file, offset, out, err, bool(mixed)),
         last=after >= JobState.OK,
+        detail=detail,
     )
