@@ -42,16 +42,23 @@ def crowded(tmp_path: Path) -> Iterator[Callable[[int, str], tuple[list[str], Ow
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("count", "startups"), [(40, "3:50:8"), pytest.param(200, "10:30:100", marks=pytest.mark.slow)]
+    ("way", "count", "startups"),
+    [
+        ("asyncssh", 40, "3:50:8"),
+        pytest.param("openssh", 40, "3:50:8", marks=pytest.mark.slow),
+        pytest.param("asyncssh", 200, "10:30:100", marks=pytest.mark.slow),
+    ],
 )
 def test_many_addresses_of_one_crowded_machine_show_no_failure(
     hostler: Hostler,
     effects: Effects,
     crowded: Callable[[int, str], tuple[list[str], OwnSshd]],
+    way: str,
     count: int,
     startups: str,
 ) -> None:
     words, server = crowded(count, startups)
+    words += ["--transport", way]
     jobs = [str(number) for number in range(count)]
     running = hostler.start("batch", *words, *effects.waiting(*jobs))
     effects.wait(count, "begun", seconds=120)  # so every host has been reached, and holds a job
