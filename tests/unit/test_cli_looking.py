@@ -259,6 +259,7 @@ async def test_log_of_a_run_is_one_json_list(state: Path, capsys: CaptureFixture
         "ended": BEGIN + 2.75,
         "seconds": 0.25,
         "detail": "",
+        "maybe_duplicated": False,
         "stdout_bytes": 0,
         "stderr_bytes": 15,
     }
@@ -416,7 +417,7 @@ async def test_the_report_is_made_of_what_the_store_holds(state: Path) -> None:
         "1 host out:\n"
         "  n2: was rebooted too often\n"
         "\n"
-        "1 job may have run twice (job 3): its host was lost while it ran, and it was started again\n"
+        "1 job may have had its effects twice (job 3): an attempt was ended or lost part-way, and another followed\n"
         "\n"
         "look closer:  hostler log 1 2\n"
         "try again:    hostler batch --retry 1\n"

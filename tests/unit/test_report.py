@@ -138,8 +138,8 @@ def test_hosts_lost_for_one_reason_are_told_together() -> None:
 
 def test_a_job_that_may_have_run_twice_is_never_passed_over() -> None:
     text = shown(WELL, Findings(repeated=[3, 9], repeated_count=2))
-    assert "2 jobs may have run twice (jobs 3, 9): their hosts " in text
-    assert "1 job may have run twice (job 3): its host " in shown(
+    assert "2 jobs may have had their effects twice (jobs 3, 9): " in text
+    assert "1 job may have had its effects twice (job 3): " in shown(
         WELL, Findings(repeated=[3], repeated_count=1)
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hostler.engine import facts as f
 from hostler.engine.batch import Batch
 from hostler.engine.turn import step
@@ -20,10 +22,10 @@ from hostler.model.requests import Add, Cancel, Change, Pause, Stop, Unpause, Wi
 from hostler.model.runs import DETACHED, BatchRows, BatchSpec, OpenAttempt, Worker
 
 
-def loaded(jobs: int, *, workers: int = 1, held: int = 0, **spec: float) -> Batch:
+def loaded(jobs: int, *, workers: int = 1, held: int = 0, **spec: Any) -> Batch:
     """A batch with so many jobs, of which the first worker holds the first few since another life."""
     rows = BatchRows(
-        spec=BatchSpec(**spec),  # type: ignore[arg-type]
+        spec=BatchSpec(**spec),
         counts={JobState.QUEUED: jobs - held, JobState.OPEN: held},
         open=tuple(
             OpenAttempt(
@@ -39,9 +41,9 @@ def loaded(jobs: int, *, workers: int = 1, held: int = 0, **spec: float) -> Batc
     return Batch.load(rows)
 
 
-def at_work(jobs: int, *, workers: int = 1, slots: int = 2, **spec: float) -> Batch:
+def at_work(jobs: int, *, workers: int = 1, slots: int = 2, **spec: Any) -> Batch:
     """A batch whose hosts are up and hold what they can."""
-    batch = loaded(jobs, workers=workers, **spec)
+    batch = loaded(jobs, workers=workers, held=0, **spec)
     step(batch, [], at=0.0)
     waiting = tuple(Queued(job, (b"x",)) for job in range(1, jobs + 1))
     hello = Hello(spool="s", boot="b", account="0", python="3", slots=slots, standings={})

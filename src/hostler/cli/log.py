@@ -107,6 +107,7 @@ def facts(attempt: AttemptRow) -> dict[str, Any]:
         "ended": attempt.ended_at,
         "seconds": attempt.elapsed,
         "detail": attempt.detail,
+        "maybe_duplicated": attempt.maybe_duplicated,
         "stdout_bytes": attempt.out or 0,
         "stderr_bytes": attempt.err or 0,
     }

@@ -11,7 +11,6 @@ from typing import Any
 from hostler.model.hosts import Host
 from hostler.model.jobs import JobState
 
-
 #: The lease of hosts that work on whatever becomes of us (--on-disconnect detach): longer than anybody waits.
 DETACHED = 10 * 365 * 86400.0
 
@@ -121,7 +120,10 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRow:
-    """One attempt as the store keeps it, for people. Times are seconds since the epoch, `elapsed` seconds."""
+    """One attempt as the store keeps it, for people. Times are seconds since the epoch, `elapsed` seconds.
+
+    `maybe_duplicated`: an earlier attempt of its job was ended or lost part-way, so its effects may be there twice.
+    """
 
     job: int
     n: int
@@ -140,6 +142,7 @@ class AttemptRow:
     err: int | None
     indexed: bool
     detail: str
+    maybe_duplicated: bool = False
 
     @property
     def began(self) -> float | None:

@@ -221,12 +221,9 @@ def repeated_block(findings: Findings) -> str:
     if not count:
         return ""
     jobs = listed(findings.repeated, shown=NAMES, total=count)
-    words = (
-        "s {}): their hosts were lost while they ran, and they were"
-        if count > 1
-        else (" {}): its host was lost while it ran, and it was")
-    )
-    return f"{counted(count, 'job')} may have run twice (job{words.format(jobs)} started again\n"
+    which = f"job{'s' if count > 1 else ''} {jobs}"
+    words = "an attempt was ended or lost part-way, and another followed"
+    return f"{counted(count, 'job')} may have had {'their' if count > 1 else 'its'} effects twice ({which}): {words}\n"
 
 
 def next_block(summary: Summary, findings: Findings, *, colour: bool) -> str:

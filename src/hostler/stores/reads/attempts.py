@@ -17,7 +17,10 @@ from hostler.stores.reading import Reader, Row
 #: What `attempt_row` takes, from `attempt a` joined with `worker w`.
 COLUMNS = (
     "a.job, a.n, w.name, a.state = 0, a.dispatched_at, a.started_at, a.ended_at, a.ending, a.code, a.signal, "
-    "a.elapsed, a.file, a.file_offset, a.out, a.err, a.interleaved, a.detail"
+    "a.elapsed, a.file, a.file_offset, a.out, a.err, a.interleaved, a.detail, "
+    # Ended or lost part-way, an earlier one may have had its effects.
+    "a.n > 1 AND a.ending IS NOT 'revoked' AND EXISTS (SELECT 1 FROM attempt e WHERE e.run = a.run "
+    "AND e.job = a.job AND e.n < a.n AND e.ending IN ('lost', 'interrupted'))"
 )
 FROM = "FROM attempt a JOIN worker w ON w.run = a.run AND w.id = a.worker"
 
@@ -94,6 +97,7 @@ def attempt_row(row: Row) -> AttemptRow:
         err=err,
         indexed=bool(interleaved),
         detail=detail,
+        maybe_duplicated=bool(row[17]),
     )
 
 
