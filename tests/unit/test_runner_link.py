@@ -1,0 +1,100 @@
+"""Our end of a runner's line against a host that lies: what it may not send ends its line, and costs no memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from hostler.clock import SystemClock
+from hostler.links.runner import CREDIT, RunnerLink
+from hostler.links.sudo import Sudo
+from hostler.model.hosts import Host
+from hostler.model.reports import Down, Output, Report
+from hostler.remote.runner import wire
+
+HELLO = {
+    "protocol": 1, "spool": "0" * 32, "boot": "b", "uid": 7, "pid": 1, "python": "3.11.7", "slots": 2, "standings": [],
+}  # fmt: skip
+
+
+class Liar:
+    """A transport, its only line, and its only stream: it says what it was told to say, then nothing."""
+
+    def __init__(self, *said: bytes) -> None:
+        self.said, self.heard = (
+            [wire.MAGIC + wire.frame(wire.R_HELLO, json.dumps(HELLO).encode()), *said],
+            b"",
+        )
+
+    async def connect(self, host: Host, *, deadline: float) -> Liar:
+        return self
+
+    async def stream(self, command: str, *, deadline: float) -> Liar:
+        return self
+
+    async def read(self) -> bytes:
+        await asyncio.sleep(0)
+        return self.said.pop(0) if self.said else b""
+
+    async def drain(self) -> None: ...
+    async def close(self) -> None: ...
+
+    def write(self, data: bytes) -> None:
+        self.heard += data
+
+    def stderr_tail(self) -> bytes:
+        return b""
+
+
+def output(offset: int, size: int) -> bytes:
+    """A frame of output."""
+    return wire.frame(wire.R_OUTPUT, wire.OUTPUT.pack(1, 1, offset) + b"x" * size)
+
+
+async def listened(*said: bytes, limit: int = 1 << 20) -> list[Report]:
+    """What a link delivers of that."""
+    reports: list[Report] = []
+    link = RunnerLink(
+        Host(name="liar", address="liar"), transport=Liar(*said), clock=SystemClock(), uid="0" * 32, run=1,  # type: ignore[arg-type]
+        token="0" * 16, epoch=1, slots=2, lease=60.0, output_limit=limit,
+    )  # fmt: skip
+    await link.open([], deliver=reports.append, deadline=10)
+    link.ready()
+    async with asyncio.timeout(10):
+        while not any(isinstance(report, Down) for report in reports):
+            await asyncio.sleep(0.005)
+    await link.close(forget=False, deadline=1)
+    return reports
+
+
+@pytest.mark.parametrize(
+    ("frames", "why"),
+    [
+        ([output(0, 70_000)] * 20, "it sends more output than it may"),
+        ([output(0, 60_000), output(60_000, 6_000)], "it sends more of a stream than is kept"),
+        ([output(1 << 40, 1)], "it sends more of a stream than is kept"),
+    ],
+)
+async def test_a_host_that_sends_more_than_it_may_is_not_listened_to(frames: list[bytes], why: str) -> None:
+    reports = await listened(*frames, limit=65_000 if "kept" in why else 1 << 30)
+    assert isinstance(reports[-1], Down) and why in reports[-1].why
+    assert sum(len(report.data) for report in reports if isinstance(report, Output)) <= CREDIT
+
+
+def test_what_sudo_says_is_told_from_what_else_is_printed() -> None:
+    noise = b"Welcome\nsudo: unable to resolve host web1: Name or service not known\n"
+    verdicts = {
+        b"sudo: a password is required\n": "sudo: a password is required; give one with --as-password",
+        b"Sorry, user anna is not allowed to execute "sh -c echo hostler-by-sudo; x" as deploy.\n": "Sorry,",
+        b"anna is not in the sudoers file.\nThis incident has been reported.\n": "anna is not in the sudoers file.",
+        b"/bin/sh: 1: exec: sudo: not found\n": "sudo: not found",
+        b"": "Name or service not known",
+    }
+    for said, words in verdicts.items():
+        sudo = Sudo("deploy")
+        assert sudo.refused(noise + said)
+        why = sudo.refusal("web1", noise + said).why
+        assert why.startswith("sudo refused to run as deploy: ") and words in why and "\n" not in why
+    assert not Sudo("deploy").refused(noise + b"hostler-by-sudo\nhostler: no python3 on this host\n")
