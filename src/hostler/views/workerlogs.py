@@ -161,6 +161,7 @@ class WorkerLogs:
     def _mark(self) -> None:
         """Note how far the files are written, so that who goes on need not look at all that there is."""
         fresh = self._folder / f"{WRITTEN}.new"
+        fresh.touch(mode=0o600)
         fresh.write_text(json.dumps({"attempts": self._count, "sizes": self._sizes}), encoding="utf-8")
         fresh.replace(self._folder / WRITTEN)
 
