@@ -62,7 +62,7 @@ openssh:
 	@tools/need sshd=openssh-server ssh=openssh-client
 
 accounts:
-	@tools/need --wish fish=fish tcsh=tcsh sudo=sudo
+	@tools/need --wish fish=fish tcsh=tcsh zsh=zsh sudo=sudo
 
 $(READY): pyproject.toml tools/setup
 	@tools/setup $(VENV) dev $@

@@ -5,7 +5,6 @@ Each group of options has a module of its own: a decorator that adds them, and a
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ from hostler.cli.reaching import reaching, reaching_options, sources_apart
 from hostler.cli.seeing import seeing, seeing_options
 from hostler.cli.shaping import filing, shaping, shaping_options
 from hostler.cli.sourcing import refuse_sourcing, sourcing, sourcing_options
-from hostler.cli.stopping import stand_in
 from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
 from hostler.errors import UsageError
 
@@ -71,6 +69,8 @@ def command(split: Split, /, stray: tuple[str, ...], **options: Any) -> int:
     '--'; {} is replaced by the argument, which is appended where there is no {}. Several words are executed without a
     shell, one word with blanks or shell characters is text for the host's shell. Without a command each line is.
     """
+    from hostler.cli.stopping import stand_in
+
     stand_in()
     if stray:
         raise UsageError(
@@ -111,6 +111,8 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
         hosts = [] if unnamed else housed(chosen_hosts(options), options)
         if options["dry_run"]:
             return dry_run(source, template, hosts=hosts, launch=how.launch, quiet=how.quiet)
+        import asyncio
+
         from hostler.cli.running import new_run
 
         spec = BatchSpec(template=template.to_json(), seed=form.seed, **changes)
@@ -128,6 +130,8 @@ def _go_on(options: dict[str, Any]) -> int:
     how = wanted(options, options={**overrides(own), **filing(own, fresh=False)}, retry=bool(options["retry"]))
     inventory = {"inventory": options["inventory"]}
     hosts = housed(chosen_hosts(own | inventory), own) if names_hosts(own) else []
+    import asyncio
+
     from hostler.cli.running import resumed_run
 
     return asyncio.run(resumed_run(options["resume"] or options["retry"], hosts=hosts, wanted=how))

@@ -28,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if shell := os.environ.get("_HOSTLER_COMPLETE"):
+        from hostler.cli.completing import complete
+
+        return complete(shell, words)
     debug = os.environ.get("HOSTLER_DEBUG", "0") not in ("", "0")
     try:
         from hostler.cli.splitter import split

@@ -32,6 +32,7 @@ VERBS = {
     "sandbox": "Begin, list and end real SSH hosts on this machine.",
     "reap": "End machines that nobody will come back for.",
     "config": "Show settings, and where each comes from.",
+    "completion": "Print what makes a shell complete words.",
 }
 
 #: Those that read what stands right of the first `--` or `:::`.

@@ -1,0 +1,295 @@
+"""What could come next on a command line, for a shell that asks at a press of Tab.
+
+Read off the commands themselves, by what their help calls a value: TARGETS, RUN, JOB, FILE. It must be quick, change
+nothing, and say nothing but candidates: whatever goes wrong, there are simply none.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import click
+
+#: The variable by which a shell asks; its value is the shell's name.
+VARIABLE = "_HOSTLER_COMPLETE"
+#: The one candidate that stands for every file.
+FILES = "\0files"
+MOST = 200
+
+#: A candidate, and a few words about it.
+Candidate = tuple[str, str]
+
+
+def complete(shell: str, words: Sequence[str]) -> int:
+    """Print candidates, the first line being `words`, or `files` where a file is meant; the exit code, always 0.
+
+    zsh and fish give the words of the line up to the cursor, bash the line and the piece of it that it will replace.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    cut = 0
+    try:
+        if shell == "bash":
+            line, piece = words
+            words = words_of(line)
+            cut = len(words[-1]) - len(piece) if words[-1].endswith(piece) else 0
+        *before, current = words
+        found = list(islice((each for each in candidates(before, current)), MOST))
+    except Exception:  # noqa: BLE001  # a shell's prompt is no place for errors
+        return 0
+    lines = ["files" if (FILES, "") in found else "words"]
+    for value, about in found:
+        if value != FILES and not any(letter in value for letter in "\n\t"):
+            lines.append(value[cut:] if shell == "bash" else f"{value}\t{about}")
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+    return 0
+
+
+def words_of(line: str) -> list[str]:
+    """The words of a shell's line behind the command's name, the last one being what the cursor stands in.
+
+    >>> words_of("seq 3 | hostler batch --hosts 'web")
+    ['batch', '--hosts', 'web']
+    """
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words = []
+    try:
+        words = list(iter(lexer.get_token, None))
+        if not line or line[-1].isspace():
+            words.append("")
+    except ValueError:  # a quote that isn't closed yet
+        words = [*line[: len(line) - len(lexer.token) - 1].split(), lexer.token]
+    begins = (at for at, word in enumerate(words) if os.path.basename(word) == "hostler")
+    return [str(word) for word in words[next(begins, 0) + 1 :]] or [""]
+
+
+@dataclass(slots=True)
+class _Line:
+    """How far the words before the cursor have come."""
+
+    command: click.Command
+    words: tuple[str, ...] = ()
+    given: list[click.Option] = field(default_factory=list)
+    values: dict[str, list[str]] = field(default_factory=dict)
+    places: list[str] = field(default_factory=list)
+    open: click.Option | None = None
+
+
+def candidates(before: Sequence[str], current: str) -> Iterator[Candidate]:
+    """What could stand in the place of `current`."""
+    if "--" in before or ":::" in before:
+        yield FILES, ""
+        return
+    line = _read(before)
+    flag, equals, value = current.partition("=")
+    option = _options(line.command).get(flag) if equals and flag.startswith("--") else None
+    if line.open is not None:
+        yield from _begun(_values(line.open, line, current), current)
+    elif option is not None:
+        for found, about in _begun(_values(option, line, value), value):
+            yield (found if found == FILES else f"{flag}={found}"), about
+    elif current.startswith("-"):
+        yield from _begun(_flags(line), current)
+    elif isinstance(line.command, click.Group):
+        yield from _begun(_verbs(line.command), current)
+    elif argument := _argument(line):
+        yield from _begun(_values(argument, line, current), current)
+
+
+def _begun(found: Iterator[Candidate], current: str) -> Iterator[Candidate]:
+    return (each for each in found if each[0] == FILES or each[0].startswith(current))
+
+
+def _read(before: Sequence[str]) -> _Line:
+    """Follow the words into the tree of commands."""
+    from hostler.cli.verbs import group
+
+    line = _Line(command=group)
+    for word in before:
+        options = _options(line.command)
+        if line.open is not None:
+            line.values.setdefault(line.open.name or "", []).append(word)
+            line.open = None
+        elif word.startswith("-") and len(word) > 1:
+            flag, equals, value = word.partition("=")
+            if (option := options.get(flag)) is not None:
+                line.given.append(option)
+                if equals:
+                    line.values.setdefault(option.name or "", []).append(value)
+                elif not option.is_flag:
+                    line.open = option
+        elif isinstance(line.command, click.Group):
+            below = line.command.get_command(click.Context(line.command), word)
+            if below is None:
+                raise LookupError(word)
+            line.command, line.words = below, (*line.words, word)
+        else:
+            line.places.append(word)
+    return line
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    return {
+        word: option
+        for option in command.params
+        if isinstance(option, click.Option)
+        for word in (*option.opts, *option.secondary_opts)
+    }
+
+
+def _flags(line: _Line) -> Iterator[Candidate]:
+    for word, option in _options(line.command).items():
+        if word.startswith("--") and (option.multiple or option not in line.given):
+            yield word, (option.help or "").rstrip(".")
+    yield "--help", "Show this message and exit"
+
+
+def _verbs(group: click.Group) -> Iterator[Candidate]:
+    from hostler.cli.verbs import VERBS
+
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        below = None if name in VERBS else group.get_command(ctx, name)
+        about = below.get_short_help_str(70) if below else VERBS.get(name, "")
+        yield name, about.rstrip(".")
+
+
+def _argument(line: _Line) -> click.Argument | None:
+    """The argument that the next word without a flag is."""
+    left = len(line.places)
+    for argument in line.command.params:
+        if isinstance(argument, click.Argument):
+            if argument.nargs < 0 or left < argument.nargs:
+                return argument
+            left -= argument.nargs
+    return None
+
+
+# -- values, by what the help calls them --------------------------------------------------------------------------
+
+
+def _values(parameter: click.Parameter, line: _Line, current: str) -> Iterator[Candidate]:
+    if isinstance(parameter.type, click.Choice):
+        return ((str(choice), "") for choice in parameter.type.choices)
+    what = (parameter.metavar or "").strip("[].")
+    give = _KINDS.get(what)
+    if what == "NAME" and line.words[:1] == ("sandbox",):
+        give = _sandbox
+    return give(line, current) if give else iter(())
+
+
+def _files(line: _Line, current: str) -> Iterator[Candidate]:
+    yield FILES, ""
+
+
+def _targets(line: _Line, current: str) -> Iterator[Candidate]:
+    """Hosts and @tags of the inventories at hand, for the last term of an expression."""
+    from pathlib import Path
+
+    from hostler.manifests import load_inventory
+    from hostler.providers.sandbox import hosts
+
+    if current.startswith("^"):
+        yield FILES, ""
+        return
+    begin = max(current.rfind(sign) for sign in ",&!^") + 1
+    if (at := current.rfind("@")) > begin:
+        begin = at + 1  # user@host
+    named = [*line.values.get("inventory", ()), *_set_inventories(line)]
+    files = [Path(path).expanduser() for path in named]
+    inventory = load_inventory([path for path in files if path.is_file()], extra=hosts())
+    for tag in sorted({tag for host in inventory for tag in host.tags}):
+        yield f"{current[:begin]}@{tag}", "every host with this tag"
+    for host in inventory:
+        yield current[:begin] + host.name, host.endpoint
+
+
+def _set_inventories(line: _Line) -> Sequence[str]:
+    from contextlib import suppress
+
+    from hostler.cli.settling import fields_of, layers_here
+    from hostler.errors import UsageError
+
+    with suppress(UsageError):
+        values = layers_here(os.environ).values(line.words, fields_of(line.words, line.command))
+        if "inventory" in values and isinstance(taken := values["inventory"].value, tuple):
+            return taken
+    return ()
+
+
+def _sandbox(line: _Line, current: str) -> Iterator[Candidate]:
+    from hostler.providers.sandbox import hosts
+
+    for host in hosts():
+        yield host.name, host.endpoint
+
+
+def _runs(line: _Line, current: str) -> Iterator[Candidate]:
+    from hostler.cli.looking import opened, state_word
+    from hostler.stores.reads.runs import has_owner, runs
+    from hostler.views.text import one_line
+
+    with opened() as reader:
+        found = runs(reader, limit=50) if reader else []
+        if found:
+            yield "last", f"run {found[0].number}"
+        for row in found:
+            word = state_word(row, alive=has_owner(reader, row.number)) if reader else ""
+            yield (
+                str(row.number),
+                f"{word}: {one_line(row.command.encode('utf-8', 'surrogateescape'), width=60)}",
+            )
+
+
+def _jobs(line: _Line, current: str) -> Iterator[Candidate]:
+    """Numbers of jobs of the run that was named just before."""
+    from hostler.cli.looking import opened
+    from hostler.stores.reads.runs import resolve, run
+
+    with opened() as reader:
+        if reader is None or not line.places:
+            return
+        count = sum(run(reader, resolve(reader, line.places[0])).counts.values())
+        yield from (
+            (str(job), "") for job in range(1, min(count, 100_000) + 1) if str(job).startswith(current)
+        )
+
+
+def _jobs_or_hosts(line: _Line, current: str) -> Iterator[Candidate]:
+    from hostler.cli.looking import opened
+    from hostler.stores.reads.batch import workers
+    from hostler.stores.reads.runs import resolve
+
+    with opened() as reader:
+        if reader is not None and line.places:
+            for worker in workers(reader, resolve(reader, line.places[0])):
+                yield worker.host.name, "a host of the run"
+    yield from _jobs(line, current)
+
+
+def _settable(line: _Line, current: str) -> Iterator[Candidate]:
+    from hostler.cli.settling import tree
+
+    depth = len(line.places)
+    below = (words[depth:] for words in tree() if words[:depth] == tuple(line.places))
+    for word in dict.fromkeys(words[0] for words in below if words):
+        yield word, ""
+
+
+_KINDS: dict[str, Callable[[_Line, str], Iterator[Candidate]]] = {
+    "TARGETS": _targets,
+    "FILE": _files,
+    "DIR": _files,
+    "F": _files,
+    "RUN": _runs,
+    "JOB": _jobs,
+    "JOB|HOST": _jobs_or_hosts,
+    "VERB": _settable,
+}
