@@ -87,7 +87,7 @@ def test_what_sudo_says_is_told_from_what_else_is_printed() -> None:
     noise = b"Welcome\nsudo: unable to resolve host web1: Name or service not known\n"
     verdicts = {
         b"sudo: a password is required\n": "sudo: a password is required; give one with --as-password",
-        b"Sorry, user anna is not allowed to execute "sh -c echo hostler-by-sudo; x" as deploy.\n": "Sorry,",
+        b"Sorry, user anna may not execute '/bin/sh -c echo hostler-by-sudo; x' as deploy.\n": "Sorry, user",
         b"anna is not in the sudoers file.\nThis incident has been reported.\n": "anna is not in the sudoers file.",
         b"/bin/sh: 1: exec: sudo: not found\n": "sudo: not found",
         b"": "Name or service not known",

@@ -56,11 +56,3 @@ class SecretSource:
         if kind not in KINDS[1:] or not name or (kind == "fd" and not (name.isascii() and name.isdigit())):
             raise UsageError("write ask, file:PATH, fd:NUMBER or env:NAME, never the secret itself")
         return cls(kind, name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secrets:
-    """What a login may ask for: a password, and the passphrase of keys."""
-
-    password: Secret | None = None
-    passphrase: Secret | None = None
