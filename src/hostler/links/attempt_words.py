@@ -109,9 +109,9 @@ def forgetting(*, grace: float, seconds: float) -> bytes:
     return b"_hforgetall %d %d\n" % (_time(grace), _time(seconds))
 
 
-def once(serial: int, *, wait: float) -> bytes:
-    """Begin, wait so many seconds for the end of this attempt, tell it, and leave nothing of it."""
-    return b"_honce %s %d\n" % (_serial(serial), _time(wait))
+def once(serial: int, *, wait: float, inline: int) -> bytes:
+    """Wait so many seconds for the end of this attempt; told with all of its output, it leaves nothing behind."""
+    return b"_honce %s %d %d\n" % (_serial(serial), _time(wait), inline)
 
 
 def _serial(serial: int) -> bytes:

@@ -21,5 +21,12 @@ _hl='
 eval "set -- $_hw"
 [ "$_hs" = 1 ] && set -- "$_hsh" -c "$1"
 unset _hcd _hat _hD _hd _hk _hSH _hjob _hq _hn _hs _hw _hu _hsh _hl
+case $1 in
+*/*) ;;
+*) if ! command -v -- "$1" >/dev/null; then
+	echo "hostler: $1: command not found (PATH is ${PATH-not set})" >&2
+	exit 127
+fi ;;
+esac
 case $1 in -*) exec env -- "$@" ;; esac
 exec "$@"

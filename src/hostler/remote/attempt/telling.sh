@@ -1,10 +1,18 @@
 # -- what is told to the controller --------------------------------------------------------------------------------
 
-# once N SECONDS: a short command: start it, wait a moment, and leave nothing of it when it has ended.
+# once N TIME LENGTH: a short command, just begun: wait so long for its end, and tell it with so much output. What has
+# been told whole leaves nothing behind.
 _honce() {
-	_hbegin
-	_hawait "$2" "$1"
-	_hresult "$1" && _hdetach forget 0
+	_hinline=$3 _hwhole=0
+	_hnow
+	_huntil=$((_ht + $2)) _htries=0
+	while [ "$_ht" -lt "$_huntil" ] && ! _hresult "$1"; do
+		_htries=$((_htries + 1))
+		if [ "$_htries" -lt 5 ] && [ "$_hus" = 0.05 ]; then sleep 0.01; else sleep "$_hus"; fi
+		_hnow
+	done
+	_hlookonce
+	[ "$_hwhole" = 1 ] && _hdetach forget 0
 }
 
 # fetch N STREAM PLACE OFFSET LENGTH: a piece of output; PLACE counts from the stream's beginning, OFFSET the file's.
@@ -14,17 +22,6 @@ _hfetch() {
 	[ "$5" -gt 0 ] || set -- "$1" "$2" "$3" "$4" 0
 	echo "O $1 $2 $3 $5"
 	[ "$5" = 0 ] || tail -c "+$(($4 + 1))" "$_hD/a/$1/$2" | head -c "$5"
-}
-
-# await SECONDS N: for one-shot commands: wait a moment for the end of an attempt, and tell it.
-_hawait() {
-	_hnow
-	_huntil=$((_ht + $1))
-	while [ "$_ht" -lt "$_huntil" ] && ! _hresult "$2" && _hours; do
-		sleep "$_hus"
-		_hnow
-	done
-	_hlookonce
 }
 
 # look: tell what happens, until the line goes or another comes.
@@ -89,7 +86,7 @@ _htell() {
 		IFS=,
 		set -- $_hr "$1" "$2"
 		IFS=$_hifs
-		[ $(($5 + $6)) -le 8192 ] && _hwhole=1
+		[ $(($5 + $6)) -le "${_hinline:-8192}" ] && _hwhole=1
 		echo "E $_hn $1 $2 $3 $4 $5 $6 $_hwhole $_hdetail"
 		[ "$_hwhole" = 1 ] && [ "$5" -gt 0 ] && head -c "$5" "$_hd/out"
 		[ "$_hwhole" = 1 ] && [ "$6" -gt 0 ] && head -c "$6" "$_hd/err"

@@ -1,0 +1,130 @@
+"""hostler batch on hosts without Python: through sh by itself, with the promises that it makes everywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import Effects, Hostler, survivors
+from tests.command import effects as effects
+from tests.command import ground as ground
+from tests.command import hostler as hostler
+from tests.contract.own_sshd import OwnSshd
+from tests.lab import wait_until
+
+#: All that there is on the host beside its shell.
+TOOLS = (
+    "awk cat cksum cut date dd df echo env find getconf grep head id ln ls mkdir mv nproc rm rmdir sed setsid sha256sum "
+    "sh sleep tail touch tr true wc"
+)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSshd]:
+    """A host with the common tools and no Python."""
+    folder = tmp_path_factory.mktemp("bare")
+    tools, home = folder / "tools", folder / "sshd" / "home"
+    tools.mkdir()
+    for name in TOOLS.split():
+        path = shutil.which(name)
+        assert path is not None, name
+        (tools / name).symlink_to(path)
+    made = OwnSshd(folder / "sshd", lines=[f"SetEnv HOME={home} PATH={tools}"])
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def hosts(bare: OwnSshd, hostler: Hostler) -> list[str]:
+    """The words that name it."""
+    host = bare.host
+    (hostler.folder / "bare.yaml").write_text(
+        f"hosts:\n  box: {{address: {host.address}, port: {host.port}, user: {host.user}, "
+        f"identity: {host.identity}, vars: {{spool: {hostler.folder / 'spool'}}}}}\n"
+    )
+    return ["-i", "bare.yaml", "-j", "4"]
+
+
+SAID = "box: no python3 of 3.6 or later: jobs run through sh, output comes in pieces"
+
+
+def test_jobs_run_as_everywhere_and_one_line_says_how(hostler: Hostler, hosts: list[str]) -> None:
+    done = hostler("batch", *hosts, "--", "echo", "{}", ":::", *map(str, range(20)))
+    assert done.code == 0, done.err
+    assert sorted(map(int, done.lines)) == list(range(20))
+    assert done.err.count(SAID) == 1
+    assert not list((hostler.folder / "spool" / "hostler").iterdir())
+
+
+def test_every_way_to_end_is_told_as_it_is(hostler: Hostler, hosts: list[str]) -> None:
+    ways = ["exit 3", "exit 137", "kill -9 $$", "kill -INT $$", "sleep 60", "nosuch-program", "true"]
+    done = hostler("batch", *hosts, "--timeout", "1", "--", "sh", "-c", "{raw}", ":::", *ways)
+    assert done.code == 3, done.err
+    with contextlib.closing(sqlite3.connect(hostler.folder / "state" / "store.db")) as db:
+        ends = db.execute("SELECT ending, code, signal FROM attempt ORDER BY job").fetchall()
+    assert ends == [
+        ("exit", 3, None), ("exit", 137, None), ("signal", None, 9), ("signal", None, 2),
+        ("timeout", None, 15), ("exit", 127, None), ("ok", 0, None),
+    ]  # fmt: skip
+    assert survivors(hostler.uid()) == {}
+
+
+def test_the_controller_is_killed_and_lines_are_cut_and_each_job_is_done_once(
+    hostler: Hostler, hosts: list[str], effects: Effects, bare: OwnSshd
+) -> None:
+    text = 'echo "$2" >> "$1"; sleep 0.$((20 + $2 % 17)); echo "$2"'
+    jobs = 60
+    running = hostler.start("batch", *hosts, "--", "sh", "-c", text, "-", str(effects), "{}",
+                            ":::", *map(str, range(jobs)))  # fmt: skip
+    for kill in range(3):
+        effects.wait(kill * 15 + 5, seconds=60)
+        if kill == 1:
+            bare.cut()
+        running.kill()
+        running = hostler.start("batch", "--resume", "last")
+    done = running.wait(90)
+    assert done.code == 0, done.err
+    assert effects.counts == {str(number): 1 for number in range(jobs)}
+    assert hostler("log", "last", "7", "--stdout").out == b"6\n"
+
+
+def test_ctrl_c_ends_what_runs_there(hostler: Hostler, hosts: list[str], effects: Effects) -> None:
+    running = hostler.start("batch", *hosts, *effects.waiting("a", "b"))
+    effects.wait(2, "begun")
+    uid = hostler.uid()
+    running.signal(signal.SIGINT)
+    assert running.wait().code == 130
+    wait_until(lambda: not survivors(uid), what="no survivors")
+
+
+def test_long_output_comes_whole_and_the_environment_is_the_job_s_own(
+    hostler: Hostler, hosts: list[str], tmp_path: Path
+) -> None:
+    big = os.urandom(300_000)
+    (tmp_path / "big").write_bytes(big)
+    done = hostler("batch", *hosts, "--", "cat", "{}", ":::", str(tmp_path / "big"))
+    assert (done.code, done.out) == (0, big)
+    done = hostler("batch", *hosts, "--env", "GREETING=it's\n$HOME", "--workdir", str(tmp_path), "--", "sh", "-c",
+                   "env | cat; pwd; cat", ":::", "a")  # fmt: skip
+    assert done.code == 0, done.err
+    assert b"GREETING=it's\n$HOME\n" in done.out and f"\n{tmp_path}\n".encode() in done.out
+    assert b"\n_h" not in done.out and b"HOSTLER_HOST=box\n" in done.out
+
+
+def test_a_host_can_be_asked_not_to_use_python_and_some_things_need_it(hostler: Hostler, bare: OwnSshd) -> None:
+    host = bare.host
+    (hostler.folder / "none.yaml").write_text(
+        f"hosts:\n  box: {{address: {host.address}, port: {host.port}, user: {host.user}, "
+        f"identity: {host.identity}, vars: {{python: none, spool: {hostler.folder / 'spool'}}}}}\n"
+    )
+    done = hostler("batch", "-i", "none.yaml", "--", "echo", "{}", ":::", "a")
+    assert done.out == b"a\n" and "box: its python is none: jobs run through sh" in done.err
+    done = hostler("batch", "-i", "none.yaml", "--pty", "--", "echo", "{}", ":::", "a")
+    assert done.code != 0 and "--pty needs Python there" in done.err
