@@ -53,7 +53,7 @@ async def said_of(host: Host, config: Sequence[str]) -> dict[str, list[str]]:
             await process.wait()
     if process.returncode:
         lines = err.decode("utf-8", "replace").strip().splitlines() or ["ssh -G failed"]
-        raise HostRefused(host.name, f"your SSH configuration can't be used: {lines[0][:300]}")
+        raise HostRefused(host.name, f"your SSH configuration can't be used: {'; '.join(lines)[:300]}")
     said: dict[str, list[str]] = {}
     for line in out.decode("utf-8", "surrogateescape").splitlines():
         word, _, value = line.partition(" ")

@@ -27,7 +27,8 @@ OFFER = re.compile(r"(?P<name>.*) \S+ (?P<print>SHA256:\S+)(?P<rest>.*)")
 class Heard:
     """What the program told: facts from its notes, and its own lines to people.
 
-    `tried` are the keys that were offered, agent's ones as None; `shown` is the host's key: its type and fingerprint.
+    `tried` are the keys that were offered, agent's ones as None; `shown` is the host's key: its type and fingerprint,
+    `banner` what a host said in the place of SSH's first line.
     """
 
     reached: bool = False
@@ -37,6 +38,7 @@ class Heard:
     tried: list[str | None] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
     no_agent: bool = False
+    banner: str | None = None
     methods: str = ""
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT))
 
@@ -54,6 +56,8 @@ class Heard:
         elif note.startswith("Server host certificate: "):
             words = note.replace(",", " ").split()
             self.shown = (words[3], words[4]) if len(words) > 4 else None
+        elif note.startswith("kex_exchange_identification: banner line "):
+            self.banner = self.banner or note.partition(": ")[2].partition(": ")[2]
         elif "ssh_get_authentication_socket" in note:
             self.no_agent = True
         elif note.startswith("SSH2_MSG_SERVICE_ACCEPT"):

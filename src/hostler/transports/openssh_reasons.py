@@ -56,6 +56,8 @@ def failed(host: str, heard: Heard, *, place: str, by_jump: bool) -> HostError:
             return Unreachable(host, f"the jump host could not reach {place}")
         if any(word in line for word in NO_SSH):
             return Unreachable(host, f"what answers at {place} speaks no SSH that we know ({line[:80]})")
+    if heard.banner is not None and not heard.shown:
+        return Unreachable(host, f"what answers at {place} speaks no SSH that we know ({heard.banner[:80]})")
     for line in reversed(lines):
         if "connect to" in line or "connect: " in line:
             for word, text in SYSTEM:
