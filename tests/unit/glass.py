@@ -30,7 +30,7 @@ class Glass:
             elif text.startswith(b"\x1b"):
                 self._command(found[1], found[2])
             else:
-                self._write(text.decode())
+                self._write(text.decode(errors="replace"))
 
     def _down(self) -> None:
         self.row += 1
