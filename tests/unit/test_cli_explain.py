@@ -18,6 +18,7 @@ from hostler.model.events import (
 )
 from hostler.model.jobs import Ending, JobState
 from hostler.stores.ownership import RunLock
+from hostler.views.explaining import Told, drawn
 from tests.unit.stories import BEGIN, Story
 from tests.unit.test_cli_looking import CaptureFixture, as_json, mixed, shown
 from tests.unit.test_cli_looking import state as state
@@ -198,3 +199,16 @@ async def test_a_lock_that_is_free_is_nobody_working(state: Path, capsys: Captur
     await story.leave()
     assert RunLock(state / "runs" / "1").take()
     assert "hostler batch --resume" not in "".join(explained(capsys, "1", "1")[2])
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_on_a_terminal_sentences_are_broken_where_the_window_ends(width: int) -> None:
+    sentence = (
+        "n1: connection refused; what it holds stays its own until 2026-01-02 04:06:15, and so on and on"
+    )
+    text = drawn(
+        "job 1 of batch 1: open", ["echo a"], [Told(BEGIN, sentence)], [sentence, "short"], width=width
+    )
+    assert all(len(line) <= width for line in text.splitlines())
+    assert " ".join(text.split()).count(sentence) == 2
+    assert text.splitlines()[-1] == " " * 23 + "short"

@@ -44,7 +44,8 @@ def command(name: str, what: str, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(told.facts | _sentences(told.story, told.now), indent=2))
             return
-        text = drawn(told.head, told.about, told.story, told.now)
+        width = looking.columns_of(1) if looking.is_terminal(1) else None
+        text = drawn(told.head, told.about, told.story, told.now, width=width)
         click.echo(
             "\n".join(one_line(line.encode("utf-8", "surrogateescape")) for line in text.split("\n")),
             nl=False,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from hostler.engine.hands import DELAYS
 from hostler.model.events import Event, HostConnected, HostLost, HostOut, HostReleased, HostStruck
@@ -231,16 +232,31 @@ def bare(why: str, name: str) -> str:
     return why.removeprefix(f"{name}: ")
 
 
-def drawn(head: str, about: Sequence[str], story: Sequence[Told], now: Sequence[str]) -> str:
-    """An explanation as people read it: what it is about, what happened when, what holds now."""
+def drawn(
+    head: str, about: Sequence[str], story: Sequence[Told], now: Sequence[str], *, width: int | None
+) -> str:
+    """An explanation as people read it: what it is about, what happened when, what holds now.
+
+    Sentences are broken at `width` columns; with None each is a line, for who searches them.
+    """
     lines = [head, *(f"  {line}" for line in about)]
     if story:
         lines.append("")
-    lines += [f"  {when(told.at)}  {told.text}" for told in story]
+    for told in story:
+        lines += _broken(when(told.at), told.text, width)
     if now:
         lines.append("")
-    lines += [f"  {'now' if n == 0 else '':<19}  {text}" for n, text in enumerate(now)]
+    for number, text in enumerate(now):
+        lines += _broken("" if number else "now", text, width)
     return "\n".join(lines) + "\n"
+
+
+def _broken(before: str, text: str, width: int | None) -> list[str]:
+    """A sentence behind its moment, in as many lines as it takes."""
+    if width is None:
+        return [f"  {before:<19}  {text}"]
+    parts = wrap(text, max(20, width - 23), break_on_hyphens=False) or [""]
+    return [f"  {before if number == 0 else '':<19}  {part}" for number, part in enumerate(parts)]
 
 
 def jobs_listed(attempts: Sequence[AttemptRow]) -> str:
