@@ -110,6 +110,7 @@ class Wanted:
     worker_logs: bool = False
     strict: bool | None = None
     connect_timeout: float = 30.0
+    stop_on_pipe: bool = False
     forks: int = 64
     as_password: Secret | None = None
     transport: str = "auto"
@@ -168,10 +169,13 @@ class OpenRun:
         self.signal = number
         self.work.stop(why)
 
-    def unfinished(self) -> list[tuple[str, int]]:
-        """Hosts that may still be working for this run, with the number of attempts they hold."""
-        hands = self.work.batch.hands.values()
-        return [(self._workers[hand.id].host.name, len(hand.open)) for hand in hands if hand.open]
+    def unfinished(self) -> list[tuple[str, list[int]]]:
+        """Hosts that may still be working for this run, with the jobs they hold."""
+        hands = [hand for hand in self.work.batch.hands.values() if hand.open]
+        return [
+            (self._workers[hand.id].host.name, [held.queued.job for held in hand.open.values()])
+            for hand in hands
+        ]
 
     def progress(self) -> Progress:
         """The run at this moment."""

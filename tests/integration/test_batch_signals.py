@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import time
 from collections import Counter
@@ -141,14 +142,19 @@ def test_a_second_int_leaves_at_once_and_says_what_may_still_run(hostler: Hostle
     effects.wait(2, "begun")
     running.signal(signal.SIGINT)
     wait_until(lambda: "SIGINT" in running.err, what="the first signal to be answered")
+    given_back = {"queued": 2, "open": 2}
+    wait_until(lambda: hostler.json("status", "last")["counts"] == given_back, what="what has not begun")
+    there = sorted(name.split("/")[1] for name in set(survivors(hostler.uid()).values()))
     running.signal(signal.SIGINT)
     began = time.monotonic()
     done = running.wait(10)
     assert time.monotonic() - began < 4
     assert done.code == 130
     said = done.err.splitlines()
-    assert any("sandbox1: up to " in line and "may still run there" in line for line in said), done.err
-    assert any("sandbox2: up to " in line and "may still run there" in line for line in said), done.err
+    told = [
+        re.search(r"sandbox[12]: job (\d) may still run there, until the lease ends$", line) for line in said
+    ]
+    assert sorted(found[1] for found in told if found) == there, done.err
     assert said[-1].endswith("hostler batch --resume 1")
     assert "Warning" not in done.err and "Traceback" not in done.err
     Path(f"{effects}.go").touch()
@@ -200,3 +206,46 @@ def test_a_terminal_that_is_closed_leaves_the_run_going(hostler: Hostler, effect
     done = running.wait()
     assert (done.code, effects.counts["done a"], effects.counts["done b"]) == (0, 1, 1)
     assert hostler.json("status", "last")["counts"] == {"ok": 2}
+
+
+def closed_early(hostler: Hostler, effects: Effects, *words: str) -> Running:
+    """A batch whose reader has seen enough after the first line."""
+    read, write = os.pipe()
+    text = f"echo begun {{}} >> {effects}; echo {{}}; sleep 0.2; echo done {{}} >> {effects}"
+    running = hostler.start("batch", *ALL, "-j", "1", *words, "--", text, ":::", *"abcdefgh", stdout=write)
+    os.close(write)
+    assert os.read(read, 2)
+    os.close(read)
+    return running
+
+
+def test_stdout_closed_ends_the_printing_and_not_the_run(hostler: Hostler, effects: Effects) -> None:
+    done = closed_early(hostler, effects).wait()
+    assert done.code == 0, done.err
+    assert sum(line.startswith("done") for line in effects.lines) == 8
+    said = [line for line in done.err.splitlines() if "stdout was closed" in line]
+    assert said == [
+        "hostler: stdout was closed: no more output is printed, the run goes on (see: hostler log 1)"
+    ]
+    assert "Traceback" not in done.err and "BrokenPipe" not in done.err
+
+
+def test_stdout_closed_stops_the_run_where_that_is_the_habit(hostler: Hostler, effects: Effects) -> None:
+    done = closed_early(hostler, effects, "--stop-on-pipe").wait()
+    assert done.code == 128 + signal.SIGPIPE, done.err
+    assert "stdout was closed: the run is stopped" in done.err
+    status = hostler.json("status", "last")
+    assert status["state"] == "stopped" and status["counts"]["queued"] > 0
+    assert not survivors(hostler.uid())
+    resumed = hostler("batch", "--resume", "last")
+    assert resumed.code == 0 and all(effects.counts[f"done {job}"] == 1 for job in "abcdefgh")
+
+
+def test_hup_while_a_stop_is_under_way_changes_nothing(hostler: Hostler, effects: Effects) -> None:
+    running = begin(hostler, effects, *ALL, "-j", "1", jobs=4, tenths=600)
+    effects.wait(2, "begun")
+    running.signal(signal.SIGTERM)
+    running.signal(signal.SIGHUP)
+    done = running.wait()
+    assert done.code == 143 and not survivors(hostler.uid())
+    completed(hostler, effects, jobs=4)

@@ -24,7 +24,7 @@ from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, JobState, Queued
 from hostler.model.reports import Hello, Renewed, Result, Revoked, Standing
 from hostler.model.requests import Add, Cancel, Change, Pause, Stop, Unpause, Wish
-from hostler.model.runs import BatchRows, BatchSpec, OpenAttempt, Worker
+from hostler.model.runs import DETACHED, BatchRows, BatchSpec, OpenAttempt, Worker
 from hostler.ports import Turn
 from hostler.stores.sqlite import SqliteStore, open_store
 from hostler.work.asking import Asking
@@ -42,7 +42,8 @@ async def play(seed: int, *, jobs: int = 25, cut: float = 0.15, wishes: int = 0)
         random, workers=workers, slots=random.randint(1, 3), flaky=0.15, deaths=random.randint(0, 3)
     )
     store = open_store(None)
-    spec = BatchSpec(retries=retries)
+    # Every fourth one's hosts work on whatever becomes of us.
+    spec = BatchSpec(retries=retries, lease=DETACHED if seed % 4 == 3 else 120.0)
     hosts = [Host(name=f"h{w}", address=f"h{w}") for w in range(1, workers + 1)]
     number = await store.create_batch(
         uid="u" * 32, spec=spec, command="c", hosts=hosts, tokens=[f"t{w}" for w in range(workers)],

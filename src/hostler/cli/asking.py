@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import click
 
+from hostler.cli.leaving import may_still_run
 from hostler.cli.machines import Machines
 from hostler.clock import SystemClock
 from hostler.engine.summary import count_words
@@ -23,11 +24,11 @@ from hostler.model.requests import Request, Stop, Wish
 from hostler.model.runs import RunRow
 from hostler.stores.folder import state_dir
 from hostler.stores.reads.attempts import attempts
+from hostler.stores.reads.batch import spec
 from hostler.stores.reads.requests import request as read_request
 from hostler.stores.reads.runs import has_owner, resolve, run
 from hostler.stores.sqlite import FILE, SqliteStore
 from hostler.views.console import Console
-from hostler.views.tables import counted
 
 #: What to ask of a run, or in words why there is nothing to be done.
 Make = Callable[[SqliteStore, RunRow], Wish | str]
@@ -139,16 +140,17 @@ async def _stopped(store: SqliteStore, number: int) -> int:
     row = run(store.reader, number)
     if has_owner(store.reader, number):
         raise HostlerError(f"batch {number}: {row.owner} is still ending its jobs: hostler status {number}")
-    for host, count in still_open(store, number):
-        _warn(f"{host}: up to {counted(count, 'job')} may still run there, until the lease ends")
+    detached = spec(store.reader, number).detached
+    for host, jobs in still_open(store, number):
+        _warn(may_still_run(host, jobs, detached=detached))
     return said(number, ended_words(row))
 
 
-def still_open(store: SqliteStore, number: int) -> list[tuple[str, int]]:
-    """Hosts that may still work for a run, with the number of attempts they hold."""
-    held: dict[str, int] = {}
+def still_open(store: SqliteStore, number: int) -> list[tuple[str, list[int]]]:
+    """Hosts that may still work for a run, with the jobs they hold."""
+    held: dict[str, list[int]] = {}
     for attempt in attempts(store.reader, number, states=(JobState.OPEN,)):
-        held[attempt.worker] = held.get(attempt.worker, 0) + 1
+        held.setdefault(attempt.worker, []).append(attempt.job)
     return list(held.items())
 
 

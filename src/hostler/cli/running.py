@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
 from hostler.cli.jobsource import JobSource
+from hostler.cli.leaving import may_still_run
 from hostler.cli.machines import Machines
 from hostler.cli.stopping import Signals, name
 from hostler.clock import SystemClock
@@ -191,6 +193,11 @@ async def _work(
         )
         console.flush()
 
+    def closed() -> None:
+        run.stop(signal.SIGPIPE, "stdout was closed")
+
+    if wanted.stop_on_pipe:
+        console.closed = closed
     code = None
     try:
         signals.asks(stop)
@@ -232,8 +239,8 @@ async def _end(machines: Machines) -> None:
 
 def _left_behind(run: OpenRun, number: int) -> None:
     """Say what may still run after a second signal, and what ends it."""
-    for host, count in run.unfinished():
-        _say(f"{host}: up to {counted(count, 'job')} may still run there, until the lease ends")
+    for host, jobs in run.unfinished():
+        _say(may_still_run(host, jobs, detached=run.work.batch.spec.detached))
     _say(f"left batch {number} as it stands; this goes on with it: hostler batch --resume {number}")
 
 

@@ -8,7 +8,7 @@ import click
 
 from hostler.cli.options import group
 
-#: --progress and --worker-logs.
+#: --progress, --worker-logs and --stop-on-pipe.
 seeing_options = group(
     click.option(
         "--progress",
@@ -21,9 +21,12 @@ seeing_options = group(
         is_flag=True,
         help="Write a file per host into the run's folder, for tail -f: each attempt and its output.",
     ),
+    click.option(
+        "--stop-on-pipe", is_flag=True, help="When stdout is closed (| head), stop the run; else it goes on."
+    ),
 )
 
 
 def seeing(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of Wanted that are about what is drawn."""
-    return {"progress": options["progress"], "worker_logs": options["worker_logs"]}
+    return {name: options[name] for name in ("progress", "worker_logs", "stop_on_pipe")}

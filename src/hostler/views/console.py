@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from hostler.clock import Clock, SystemClock
 from hostler.views.footer import Footer
@@ -65,6 +65,8 @@ class Console:
         self.tags: dict[Hashable, bytes] = {}
         self._footer, self._drawn_at = Footer(stderr), 0.0
         self._told: set[str] = set()
+        #: Called when whoever read stdout has gone.
+        self.closed: Callable[[], None] | None = None
 
     @staticmethod
     def of_process(*, clock: Clock | None = None, folder: str | None = None) -> Console:
@@ -222,7 +224,11 @@ class Console:
         if error is not None and "stdout" not in self._told:
             self._told.add("stdout")
             why = "stdout was closed" if error.errno == errno.EPIPE else f"stdout: {error.strerror}"
-            self.note(f"hostler: {why}: no more output is printed, the run goes on (see: {self.log_command})")
+            closed = self.closed if error.errno == errno.EPIPE else None
+            then = "the run is stopped" if closed else "no more output is printed, the run goes on"
+            self.note(f"hostler: {why}: {then} (see: {self.log_command})")
+            if closed is not None:
+                closed()
         unread = self._out.unread or self._err.unread
         if unread is not None and "unread" not in self._told:
             self._told.add("unread")

@@ -1,0 +1,17 @@
+"""What is left behind on hosts when a process leaves a run, in words: it must name no more and no less than that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hostler.engine.requests import jobs_named
+
+
+def may_still_run(host: str, jobs: Sequence[int], *, detached: bool) -> str:
+    """What a host may still be doing for a run, and until when.
+
+    >>> may_still_run("web1", [7, 3], detached=False)
+    'web1: jobs 3, 7 may still run there, until the lease ends'
+    """
+    until = "they are done" if detached and len(jobs) > 1 else "it is done" if detached else "the lease ends"
+    return f"{host}: {jobs_named(sorted(jobs))} may still run there, until {until}"
