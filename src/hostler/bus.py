@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from hostler.clock import Clock
-from hostler.errors import StoreFull
+from hostler.errors import HostlerError, StoreFull
 from hostler.model.events import Event
 from hostler.ports import Store, Turn, View
 
@@ -100,4 +100,7 @@ class Bus:
                 view.saw(events)
             except Exception as error:  # a view decides nothing: one that fails is let go, the run goes on
                 self._views.remove(view)
-                self._say(f"{type(view).__name__} was let go: {type(error).__name__}: {error}")
+                if isinstance(error, HostlerError):
+                    self._say(f"hostler: {error}")
+                else:
+                    self._say(f"{type(view).__name__} was let go: {type(error).__name__}: {error}")

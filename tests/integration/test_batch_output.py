@@ -169,6 +169,45 @@ def test_files_that_cannot_be_written_are_refused_before_a_run_is_made(hostler: 
     assert (hostler.folder / "note").read_text() == "mine\n" and hostler.json("runs") == []
 
 
+def test_files_that_cannot_be_written_any_more_are_said_once_and_completed_by_a_resume(
+    hostler: Hostler, effects: Effects
+) -> None:
+    words = (
+        "batch",
+        "--hosts",
+        "sandbox1",
+        "-j",
+        "1",
+        "--halt",
+        "now,fail=1",
+        "--joblog",
+        "log",
+        "--results",
+        "res",
+    )
+    text = f"echo {{}} >> {effects}; [ {{}} != 1 ] || while [ ! -e {effects}.go ]; do sleep 0.05; done; [ {{}} != 3 ]"
+    running = hostler.start(*words, "--", text, ":::", "1", "2", "3", "4")
+    effects.wait(1)
+    res, log = hostler.folder / "res", hostler.folder / "log"
+    res.rmdir()
+    res.touch()
+    log.unlink()
+    log.mkdir()
+    effects.go()
+    done = running.wait()
+    assert done.code == 5
+    for what in ("--joblog", "--results"):
+        assert (
+            len([line for line in done.err.splitlines() if what in line and "a resume completes it" in line])
+            == 1
+        )
+    res.unlink()
+    log.rmdir()
+    assert hostler("batch", "-q", "--resume", "last", "--halt", "never").code == 1
+    assert [line[0] for line in joblog(log)] == ["1", "2", "3", "4"]
+    assert sorted(place.name for place in (res / "1").iterdir()) == ["1", "2", "3", "4"]
+
+
 def test_a_joblog_may_be_a_pipe(hostler: Hostler) -> None:
     done = hostler("batch", "--hosts", "sandbox1", "-q", "--joblog", "/dev/stderr", "--", "true", ":::", "a")
     assert done.err.splitlines()[0] == COLUMNS and len(done.err.splitlines()) == 2

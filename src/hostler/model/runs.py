@@ -23,8 +23,10 @@ class BatchSpec:
     once (None: as many as it has cores), `timeout` seconds per attempt, `lease` seconds that a host works on with
     nobody listening. `halt` is the rule that ends the run early in the words of HaltRule, `until` the moment at which
     it is ended anyway (seconds since the epoch), `delay` seconds between two starts, `seed` what its jobs were
-    shuffled by. `as_user` is the account that jobs run as where it is not the one logged in to; with `pty` each gets a terminal. Of a stream beyond `output_limit` bytes the
-    middle is not kept. A host's disk may be filled by `spool_max` (up to 1 a part of what is free, above that bytes),
+    shuffled by. Jobs get `env` beside what the login gives, and begin in `workdir`. `joblog` and `results` are what is
+    written beside the run, absolute paths here. `as_user` is the account that jobs run as where it is not the one
+    logged in to; with `pty` each gets a terminal. Of a stream beyond `output_limit` bytes the middle is not kept. A
+    host's disk may be filled by `spool_max` (up to 1 a part of what is free, above that bytes),
     and what older runs left there is removed after `spool_keep` seconds.
     """
 

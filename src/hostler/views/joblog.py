@@ -52,7 +52,7 @@ class JobLog:
             raise UsageError(f"--joblog {self._path}: {error.strerror}") from None
 
     def saw(self, events: Sequence[Event]) -> None:
-        """Add the attempts that ended."""
+        """Add the attempts that ended. Raises UsageError."""
         keys = [
             (event.job, event.n)
             for event in events
@@ -60,8 +60,11 @@ class JobLog:
         ]
         if keys:
             lines = b"".join(map(self._line, self._fetch(keys)))
-            with open(self._path, "ab", buffering=0) as file:
-                file.write(lines)
+            try:
+                with open(self._path, "ab", buffering=0) as file:
+                    file.write(lines)
+            except OSError as error:
+                raise no_more(f"--joblog {self._path}", error) from None
 
     def _write(self, write: Callable[[bytes], object], rows: Iterable[Ended]) -> None:
         held = bytearray(HEADER)
@@ -74,6 +77,13 @@ class JobLog:
 
     def _line(self, ended: Ended) -> bytes:
         return joblog_line(ended, self._command(ended)).encode("utf-8", "surrogateescape")
+
+
+def no_more(what: str, error: OSError) -> UsageError:
+    """The word that a file beside a run is written no further, and how it is had all the same."""
+    return UsageError(
+        f"{what}: {error.strerror}: it is written no more, the run goes on, and a resume completes it"
+    )
 
 
 def joblog_line(ended: Ended, command: str) -> str:

@@ -16,7 +16,7 @@ from hostler.errors import UsageError
 from hostler.model.endings import Ended
 from hostler.model.events import AttemptEnded, Event
 from hostler.model.jobs import OutputRef
-from hostler.views.joblog import Fetch
+from hostler.views.joblog import Fetch, no_more
 
 #: The longest name that is made of an argument, in bytes; of a longer one the beginning and a digest are kept.
 LONGEST = 200
@@ -42,11 +42,14 @@ class Results:
             raise UsageError(f"--results {self._folder}: {error.strerror}") from None
 
     def saw(self, events: Sequence[Event]) -> None:
-        """Write the jobs that are over."""
+        """Write the jobs that are over. Raises UsageError."""
         keys = [(e.job, e.n) for e in events if isinstance(e, AttemptEnded) and e.then.final]
         if keys:
-            for ended in self._fetch(keys):
-                self._write(ended)
+            try:
+                for ended in self._fetch(keys):
+                    self._write(ended)
+            except OSError as error:
+                raise no_more(f"--results {self._folder}", error) from None
 
     def _lacks(self, ended: Ended) -> bool:
         place = self._place(ended)
