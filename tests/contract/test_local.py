@@ -84,8 +84,9 @@ async def test_commands_start_at_home_without_what_was_said_to_hostler(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HOSTLER_STATE_DIR", "/nowhere")
-    done = await line.run("pwd; echo ${HOSTLER_STATE_DIR-none}", deadline=LONG)
-    assert done.stdout.decode().split() == [str(tmp_path.resolve()), "none"]
+    monkeypatch.setenv("HOSTLER_SANDBOX", "mark")
+    done = await line.run("pwd; echo ${HOSTLER_STATE_DIR-none} $HOSTLER_SANDBOX", deadline=LONG)
+    assert done.stdout.decode().split() == [str(tmp_path.resolve()), "none", "mark"]
 
 
 async def test_a_closed_line_ends_what_ignores_it_and_leaves_what_is_detached(

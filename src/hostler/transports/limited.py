@@ -19,7 +19,7 @@ AGAIN = 8
 #: As many as are tried at once for the first time, however many are turned away.
 FIRST = 8
 #: How often a host may hang up on us although nobody else was at its door: that is no crowd.
-ALONE = 3
+ALONE = 5
 
 
 class LimitedTransport:

@@ -17,11 +17,15 @@ from hostler.errors import LineLost
 UNREAD = 1 << 20  # unread bytes at which we stop taking more in
 PIECE = 256 << 10
 STDERR_TAIL = 8 << 10
+#: What a process is known to belong to: whoever ends that must find what is begun here, too.
+MARKS = ("HOSTLER_ATTEMPT", "HOSTLER_SANDBOX")
 
 
 def surroundings() -> dict[str, str]:
     """The environment of what is started here: ours, without what was said to us alone."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("HOSTLER_")}
+    return {
+        name: value for name, value in os.environ.items() if name in MARKS or not name.startswith("HOSTLER_")
+    }
 
 
 async def begin(command: str, *, host: str) -> Process:
