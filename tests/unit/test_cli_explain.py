@@ -89,6 +89,8 @@ async def test_a_running_job_whose_host_is_gone_says_until_when_it_is_waited_for
     await story.start(1)
     assert explained(capsys, "1", "1")[2][0].startswith("it has run on n1 for ")
     await story.tell(HostOut(at=story.now, worker=1, why="the line broke", until=story.now + 130))
+    (host,) = as_json(capsys, "status", "1")["hosts"]
+    assert (host["state"], host["why"]) == ("out", "the line broke")
     assert explained(capsys, "1", "1")[2] == [
         "it ran on n1 when that went out of reach: the line broke",
         "unless n1 answers before 2026-01-02 04:06:15, the job is given to another host",

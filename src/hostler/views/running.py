@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from hostler.model.durations import format_duration
 from hostler.model.events import AttemptDispatched, AttemptEnded, AttemptStarted, Event, RunFinished
@@ -139,13 +140,12 @@ class RunningJobs:
         there = set(old)
         kept = [key if key in there else None for key in self._places]
         had = set(kept)
-        # Those that began first come first, but for what a resume took over.
-        waiting = iter(
-            sorted((key for key in old if key not in had), key=lambda key: self._running[key].since)
-        )
+        missing = max(0, count - sum(key is not None for key in kept))
+        # Those that began first come first.
+        others = (key for key in old if key not in had)
+        waiting = iter(nsmallest(missing, others, key=lambda key: self._running[key].since))
         filled = [next(waiting, None) if key is None else key for key in kept]
-        places = [key for key in filled if key is not None][:count]
-        places += [key for key, _ in zip(waiting, range(count - len(places)), strict=False)]
+        places = [*(key for key in filled if key is not None), *waiting][:count]
         self._places = places
         return places
 
