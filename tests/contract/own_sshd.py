@@ -111,11 +111,7 @@ class OwnSshd:
                 "KbdInteractiveAuthentication no",
                 "PermitRootLogin yes",
                 # Of this one the last line counts, not the first.
-                *(
-                    []
-                    if any(line.startswith("MaxStartups") for line in self._lines)
-                    else ["MaxStartups 100"]
-                ),
+                *([] if any(line.startswith("MaxStartups") for line in self._lines) else ["MaxStartups 100"]),
                 # Not the account's own start-up files: theirs may take seconds.
                 f"SetEnv HOME={self.home}",
                 *(
