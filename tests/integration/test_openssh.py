@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSshd]:
 @pytest.fixture
 def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the programs of this test keep their sockets."""
-    with openssh_folder.tempfile.TemporaryDirectory(dir="/tmp", prefix="ho") as name:
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="ho") as name:
         monkeypatch.setenv("XDG_RUNTIME_DIR", name)
         yield Path(name)
 
