@@ -11,6 +11,7 @@ from tests.command import ALL, Effects, Hostler, Running, survivors
 from tests.command import effects as effects
 from tests.command import ground as ground
 from tests.command import hostler as hostler
+from tests.door import entry
 from tests.lab import Lab, wait_until
 
 ONE = ("--hosts", "sandbox1", "-j", "1")
@@ -162,15 +163,13 @@ def test_with_nobody_at_work_each_is_done_all_the_same(hostler: Hostler, effects
 def test_stop_names_the_host_that_nobody_can_reach(hostler: Hostler, effects: Effects) -> None:
     with Lab() as passing:
         (gone,) = passing.hosts(1)
-        from tests.door import entry
-
         (hostler.folder / "away.yaml").write_text("hosts:\n" + entry(gone, "away"))
         running = hostler.start("batch", "-i", "away.yaml", "-j", "1", *effects.waiting("a", "b"))
         effects.wait(1, "begun")
         running.kill()
     stopped = hostler("stop", "last")
     assert stopped.code == 0
-    assert "hostler: away: up to 2 jobs may still run there, until the lease ends" in stopped.err
+    assert "hostler: away: jobs 1, 2 may still run there, until the lease ends" in stopped.err
     assert stopped.lines == [
         "batch 1: stopped: 2 open; this goes on with it: hostler batch --resume 1",
     ]
