@@ -9,6 +9,7 @@ import shutil
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,21 @@ class Account:
 
 
 @asynccontextmanager
-async def entered(town: Town, name: str, tmp_path: Path, **more: Any) -> AsyncIterator[Account]:
+async def entered(
+    town: Town, name: str, tmp_path: Path, vars: dict[str, str] | None = None, **more: Any
+) -> AsyncIterator[Account]:
     """A line to the runner of an account, begun for this; `more` is for the link."""
     transport = AsyncsshTransport(state=tmp_path, strict=None, ssh_config=(), say=print)
     reports: list[Report] = []
     words = {"uid": secrets.token_hex(16), "token": secrets.token_hex(8), "epoch": 1, **more}
     link = RunnerLink(
-        town.account(name), transport=transport, clock=SystemClock(), run=7, slots=2, lease=60.0, **words
+        replace(town.account(name), vars=tuple((vars or {}).items())),
+        transport=transport,
+        clock=SystemClock(),
+        run=7,
+        slots=2,
+        lease=60.0,
+        **words,
     )
     try:
         await link.open([], deliver=reports.append, deadline=40)

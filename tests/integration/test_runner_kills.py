@@ -74,7 +74,12 @@ def test_nothing_of_a_killed_job_survives(rig: Rig, way: str) -> None:
     assert result.ending is Ending.CANCELLED and not alive(pid)
 
 
-@pytest.mark.parametrize("way", ["deaf to TERM", "another environment and files, a double fork"])
+QUICK = ("deaf to TERM", "another environment and files, a double fork")
+
+
+@pytest.mark.parametrize(
+    "way", [*QUICK, *(pytest.param(way, marks=pytest.mark.slow) for way in ESCAPES if way not in QUICK)]
+)
 def test_nothing_of_a_plain_user_s_killed_job_survives(rig: Rig, way: str) -> None:
     if os.getuid() == 0:
         rig.folder = Path(tempfile.mkdtemp(prefix="hostler-plain-", dir="/var/tmp"))

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from hostler.model.jobs import Ending
+from hostler.remote import source
 from tests.integration.runner_rig import Rig, cpu_seconds, eventually, rigged
+from tests.integration.test_runner_boot import interpreters
 from tests.integration.test_runner_kills import ESCAPES, alive
 
 PYTHON = "/usr/bin/python3"
@@ -128,3 +130,21 @@ def test_a_command_that_is_not_there_is_told_in_its_terminal_s_output(rig: Rig) 
     line.start(1, "no-such-command", "x")
     result = line.result(1)
     assert result.code == 127 and b"command not found" in (result.out or b"") + (result.err or b"")
+
+
+@pytest.mark.parametrize("python", interpreters())
+def test_every_interpreter_that_is_here_does_terminals_cuts_and_marks(tmp_path: Path, python: str) -> None:
+    way = "another environment and files, a double fork"
+    with rigged(tmp_path) as rig:
+        rig.command = ("/bin/sh", "-c", source.command(python))
+        line = rig.line(real=True, pty=True, output_limit=1 << 20)
+        line.start(1, "test -t 1 && tty </dev/tty; echo err >&2; exit 3")
+        result = line.result(1)
+        assert (result.code, result.err) == (3, b"") and (result.out or b"").startswith(b"/dev/tty\n")
+        line.start(2, "yes | head -c 4000000; echo; echo end")
+        assert "2.8 MiB of its stdout cut out" in line.result(2).detail
+        assert line.stream(2, 1).endswith(b"y\n\nend\n") and b"2.8 MiB cut out here" in line.stream(2, 1)
+        line.start(3, f"export D={rig.folder}/pid; {ESCAPES[way]}")
+        pid = rig.number("pid")
+        line.kill(3, grace=0.2)
+        assert line.result(3).ending is Ending.CANCELLED and not alive(pid)

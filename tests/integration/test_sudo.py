@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,13 @@ async def test_jobs_run_as_that_account_with_its_home_and_groups(
         assert ((await account.sh(LOOK)).out or b"").decode() == wanted
         assert len(list((home / ".local/state/hostler").iterdir())) == 1
     assert not (town.home_of(login) / ".local").exists()
+
+
+async def test_a_host_s_spool_is_the_login_s_and_not_that_account_s(town: Town, tmp_path: Path) -> None:
+    spool = town.home_of("anna") / "elsewhere"
+    async with entered(town, "anna", tmp_path, vars={"spool": str(spool)}, sudo=Sudo("deploy")) as account:
+        assert (await account.sh("ls ~/.local/state/hostler | wc -l")).out == b"1\n"
+    assert not spool.exists()
 
 
 async def test_an_account_that_nobody_can_log_in_to_has_sh(town: Town, tmp_path: Path) -> None:
@@ -141,7 +149,7 @@ async def test_the_kill_ladder_reaches_that_account_s_jobs(town: Town, tmp_path:
 async def test_the_line_may_break_and_the_runner_is_found_again(town: Town, tmp_path: Path) -> None:
     async with entered(town, "anna", tmp_path, sudo=Sudo("deploy")) as account:
         first = (await account.sh("echo $PPID")).out
-        names = {"uid": account.link._hello["uid"], "token": account.link._hello["token"]}
+        names: dict[str, Any] = {"uid": account.link._hello["uid"], "token": account.link._hello["token"]}
         async with entered(town, "anna", tmp_path, sudo=Sudo("deploy"), **names) as again:
             again.last = 1
             assert (await again.sh("echo $PPID")).out == first

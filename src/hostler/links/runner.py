@@ -81,7 +81,8 @@ class RunnerLink:
         self._transport, self._clock = transport, clock
         self._hello = {
             "protocol": wire.PROTOCOL, "uid": uid, "run": run, "token": token, "epoch": epoch, "slots": slots,
-            "lease": lease, "grace": grace, "host": host.name, "spool": host.var("spool"), "shell": host.var("shell"),
+            "lease": lease, "grace": grace, "host": host.name, "shell": host.var("shell"),
+            "spool": None if sudo else host.var("spool"),
             "as": sudo.user if sudo else None, "env": dict(env or {}), "workdir": workdir,
             "pty": pty, "output_limit": output_limit, "spool_max": spool_max, "spool_keep": spool_keep,
         }  # fmt: skip

@@ -26,8 +26,11 @@ class Terminal:
         import struct
         import termios
 
-        self.master, self.slave = os.openpty()
         self.rest = b""
+        try:
+            self.master, self.slave = os.openpty()
+        except OSError as error:
+            raise OSError(errno.EAGAIN, "it has no terminal for its job: %s" % error.strerror) from None
         try:
             self.name = os.ttyname(self.slave)
             modes = termios.tcgetattr(self.slave)
