@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -31,10 +32,11 @@ from hostler.work.asking import Asking
 from tests.unit.world import World
 
 
-async def play(seed: int, *, jobs: int = 25, cut: float = 0.15, wishes: int = 0) -> None:
+async def play(seed: int, *, jobs: int = 25, cut: float = 0.15, wishes: int = 0, **wanted: Any) -> None:
     """One run from its submission to its end, with the controller killed after turns, by chance.
 
-    So many `wishes` come from other processes, at moments of chance; the last one is that the run is not paused.
+    What is `wanted` is part of the spec. So many `wishes` come from other processes, at moments of chance; the last
+    one is that the run is not paused.
     """
     random = Random(seed)
     workers, retries = random.randint(1, 4), random.randint(0, 2)
@@ -43,7 +45,7 @@ async def play(seed: int, *, jobs: int = 25, cut: float = 0.15, wishes: int = 0)
     )
     store = open_store(None)
     # Every fourth one's hosts work on whatever becomes of us.
-    spec = BatchSpec(retries=retries, lease=DETACHED if seed % 4 == 3 else 120.0)
+    spec = BatchSpec(retries=retries, lease=DETACHED if seed % 4 == 3 else 120.0, **wanted)
     hosts = [Host(name=f"h{w}", address=f"h{w}") for w in range(1, workers + 1)]
     number = await store.create_batch(
         uid="u" * 32, spec=spec, command="c", hosts=hosts, tokens=[f"t{w}" for w in range(workers)],
@@ -195,6 +197,12 @@ def test_whatever_others_want_of_it_meanwhile_each_job_ends_once_and_each_is_ans
 def test_cut_after_any_turn_and_resumed_each_job_ends_exactly_once(block: int) -> None:
     for seed in range(block * 40, block * 40 + 40):
         asyncio.run(play(seed))
+
+
+@pytest.mark.parametrize("rule", ["soon,fail=1", "now,fail=2", "soon,done=20%", "now,success=3"])
+def test_halted_again_and_again_and_taken_up_each_job_ends_exactly_once(rule: str) -> None:
+    for seed in range(30):
+        asyncio.run(play(seed, halt=rule, delay=0.5 if seed % 3 == 0 else 0.0))
 
 
 def up(
