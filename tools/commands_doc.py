@@ -34,7 +34,7 @@ The worst over jobs, not over hosts:
 | 4 | jobs could not run, because hosts were lost, unreachable or refused us |
 | 5 | stopped by a budget or a halt rule |
 | 6 | hostler itself could not go on (store, disk, another owner); the run can be resumed |
-| 130, 143 | stopped by INT or TERM |
+| 130, 143 | stopped by INT or TERM; 143 also by `hostler stop`, 141 by `--stop-on-pipe` |
 
 """
 
