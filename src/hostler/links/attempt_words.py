@@ -123,4 +123,4 @@ def _serials(serials: Iterable[int]) -> bytes:
 
 
 def _time(seconds: float) -> int:
-    return round(seconds * 100)
+    return round(min(seconds, 1e9) * 100)

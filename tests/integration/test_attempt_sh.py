@@ -1,0 +1,359 @@
+"""attempt.sh by itself, under every sh that is here: what is said to it by hand, what it does, what is left."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hostler.links import attempt_words as say
+from hostler.links.attempt_answers import Answer, Answers, Stands, Told
+from hostler.model.hosts import Host
+from hostler.model.jobs import Ending, Start
+from hostler.model.reports import Began, Lost, Refused, Result, Revoked
+from hostler.remote.attempt_source import BOOT, message
+from tests.lab import wait_until
+
+#: Names under which a shell behaves as sh, by the program that it is.
+SHELLS = {"dash": "dash", "bash": "sh", "busybox": "ash", "mksh": "mksh", "ksh": "ksh"}
+#: What a host must have beside its shell.
+TOOLS = (
+    "awk cat cksum cut date dd df env find getconf grep head id ln ls mkdir mv nproc rm rmdir sed setsid sha256sum sh "
+    "sleep tail tr wc"
+)
+HERE = [name for name in SHELLS if shutil.which(name)]
+
+
+class Spoken:
+    """A spool on this machine, spoken to without SSH by one shell."""
+
+    def __init__(self, folder: Path, shell: str, **env: str) -> None:
+        path = folder / "shells" / SHELLS[shell]
+        path.parent.mkdir()
+        found = shutil.which(shell)
+        assert found is not None
+        path.symlink_to(found)
+        self.shell, self.folder, self.env = str(path), folder, {**os.environ, **env}
+        self.uid, self.token, self.line = secrets.token_hex(16), secrets.token_hex(8), "one"
+        self.host = Host(
+            name="here", address="here", vars=(("spool", str(folder / "base")), ("shell", "/bin/sh"))
+        )
+        self.effects = folder / "effects"
+        self.effects.touch()
+
+    @property
+    def spool(self) -> Path:
+        return self.folder.resolve() / "base" / "hostler" / self.uid / f"{self.token}.sh"
+
+    def run(self, text: bytes) -> bytes:
+        """Give the boot line these bytes; its stdout."""
+        boot = BOOT.replace("/bin/sh", self.shell)
+        done = subprocess.run(
+            [self.shell, "-c", boot], input=text, capture_output=True, env=self.env, timeout=60
+        )
+        return done.stdout
+
+    def say(self, body: bytes) -> list[Answer]:
+        """What is answered to this."""
+        answers = Answers("n")
+        found = list(answers.feed(self.run(message(say.beginning(self.shell, "n") + body + b"_hdone\n"))))
+        return [one for one in found if not isinstance(one, Told)]
+
+    def open(self, *ask: int, slots: int = 2, epoch: int = 1, lease: float = 60.0) -> list[Answer]:
+        return self.say(say.opening(
+            self.host, uid=self.uid, run=7, token=self.token, epoch=epoch, line=self.line, slots=slots, lease=lease,
+            grace=0.3, id="sh" + secrets.token_hex(15), ask=ask, env={"SECRET": "canary-in-env"}, workdir="",
+            most=1 << 20,
+        ))  # fmt: skip
+
+    def entered(self, body: bytes) -> bytes:
+        return say.entering(os.fsencode(self.spool), epoch=1, line=self.line, stamp=0) + body
+
+    def ask(self, body: bytes) -> list[Answer]:
+        return self.say(self.entered(body))
+
+    def start(self, serial: int, text: str, *, timeout: float | None = None) -> Start:
+        """A job that writes down that it began, then does what `text` says."""
+        whole = f'echo "$HOSTLER_ATTEMPT" >>{self.effects}; {text}'
+        return Start(serial, serial, 1, (b"/bin/sh", b"-c", whole.encode()), False, timeout)
+
+    def result(self, serial: int) -> Result | Lost:
+        """Wait for an attempt's end."""
+        until = time.monotonic() + 40
+        while time.monotonic() < until:
+            for one in self.ask(b"_hbegin\n_hlookonce\n"):
+                if isinstance(one, Result | Lost) and one.serial == serial:
+                    return one
+            time.sleep(0.1)
+        pytest.fail(f"no end of {serial}")
+
+    def begun(self, serial: int) -> int:
+        return self.effects.read_text().splitlines().count(f"{self.uid}/{serial}/1")
+
+    def left(self) -> list[int]:
+        """Processes of ours, and of our jobs, that live."""
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                line = (
+                    Path("/proc", name, "cmdline").read_bytes() + Path("/proc", name, "environ").read_bytes()
+                )
+            except OSError:
+                continue
+            if self.uid.encode() in line:
+                found.append(int(name))
+        return found
+
+    def close(self) -> None:
+        if self.spool.exists():
+            self.open(epoch=1)
+            self.ask(say.forgetting(grace=0.1, seconds=20))
+        wait_until(lambda: not self.left(), what="no process left")
+
+
+@pytest.fixture(params=HERE)
+def spoken(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Spoken]:
+    """A spool for each shell."""
+    made = Spoken(tmp_path, request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Spoken]:
+    """A spool for one shell, the smallest."""
+    made = Spoken(tmp_path, HERE[0])
+    yield made
+    made.close()
+
+
+def test_jobs_are_run_and_ended_under_every_shell(spoken: Spoken) -> None:
+    assert spoken.open(1, slots=3)[1:] == [Stands(1, 0)]
+    ways = [
+        "echo out; echo err >&2",
+        "exit 137",
+        "kill -9 $$",
+        "kill -INT $$; sleep 9",
+        "sleep 60",
+        "printf '\\377\\0\\n'",
+    ]
+    starts = [spoken.start(i, way, timeout=0.5 if "60" in way else None) for i, way in enumerate(ways, 1)]
+    starts.append(
+        Start(
+            7, 7, 1, (b"printf", b"%s|", b"it's", b"two\nlines\n", b"", b"\xff$HOME `id` \\n!", b"-n"), False
+        )
+    )
+    starts.append(Start(8, 8, 1, (b'echo "$0" "$HOSTLER_JOB" "$SECRET"; umask; trap',), True))
+    assert spoken.ask(say.starting(starts)) == []
+    found = {i: spoken.result(i) for i in range(1, 9)}
+    ends = [(one.ending, one.code, one.signal) for one in found.values() if isinstance(one, Result)]
+    assert ends == [
+        (Ending.OK, 0, None), (Ending.EXIT, 137, None), (Ending.SIGNAL, None, 9), (Ending.SIGNAL, None, 2),
+        (Ending.TIMEOUT, None, 15), (Ending.OK, 0, None), (Ending.OK, 0, None), (Ending.OK, 0, None),
+    ]  # fmt: skip
+    outs = {i: one.out for i, one in found.items() if isinstance(one, Result)}
+    assert outs[1] == b"out\n" and outs[6] == b"\xff\0\n"
+    assert outs[7] == b"it's|two\nlines\n||\xff$HOME `id` \\n!|-n|"
+    assert outs[8] is not None and outs[8].split() == [b"/bin/sh", b"8", b"canary-in-env", b"%04o" % umask()]
+    assert spoken.ask(say.acknowledging([1])[0] + say.starting(starts[:1]))[0] == Lost(
+        1, "it was here before, and is forgotten"
+    )
+    assert spoken.begun(1) == 1
+    killed = spoken.start(9, "trap '' TERM; (trap '' TERM; setsid sleep 61) & sleep 61; sleep 61")
+    spoken.ask(say.starting([killed, spoken.start(10, "sleep 62"), spoken.start(11, "true")]))
+    wait_until(lambda: spoken.begun(9) and spoken.begun(10))
+    spoken.ask(b"".join(say.killing([9, 10], grace=0.2, ending="cancelled")))
+    assert [one.signal for one in (spoken.result(9), spoken.result(10)) if isinstance(one, Result)] == [9, 15]
+    assert spoken.ask(b"".join(say.revoking([12])) + say.starting([spoken.start(12, "true")])) == [
+        Revoked(12), Revoked(12),
+    ]  # fmt: skip
+    spoken.ask(say.forgetting(grace=0.1, seconds=20))
+    assert not spoken.spool.parent.exists()
+
+
+def umask() -> int:
+    """This process's."""
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
+
+
+def cut_messages(plain: Spoken, places: list[int], text: bytes) -> None:
+    for place in places:
+        assert plain.run(text[:place]) == b"", place
+    assert not plain.left() or not list((plain.spool / "a").iterdir())
+    assert not list((plain.spool / "a").iterdir()) and not plain.effects.read_text()
+
+
+def start_message(plain: Spoken) -> bytes:
+    body = plain.entered(say.starting([plain.start(1, "echo x; sleep 1"), plain.start(2, "echo y")]))
+    return message(say.beginning(plain.shell, "n") + body + b"_hdone\n")
+
+
+def test_a_start_message_that_was_cut_starts_nothing(plain: Spoken) -> None:
+    plain.open()
+    text = start_message(plain)
+    chance = random.Random(5)
+    cut_messages(plain, [0, 1, len(text) - 1, *chance.sample(range(2, len(text) - 1), 30)], text)
+    broken = bytearray(text)
+    broken[-40] ^= 1
+    assert plain.run(bytes(broken)) == b""
+    plain.run(text)
+    assert isinstance(plain.result(2), Result) and plain.begun(1) == 1
+
+
+@pytest.mark.slow
+def test_a_start_message_that_was_cut_at_any_byte_starts_nothing(plain: Spoken) -> None:
+    plain.open()
+    text = start_message(plain)
+    cut_messages(plain, list(range(len(text))), text)
+
+
+def test_many_connections_that_start_the_same_attempts_at_once_start_each_once(plain: Spoken) -> None:
+    start_many(plain)
+
+
+@pytest.mark.slow
+def test_many_connections_start_each_attempt_once_under_every_shell(spoken: Spoken) -> None:
+    start_many(spoken)
+
+
+def start_many(spoken: Spoken) -> None:
+    spoken.open(slots=4)
+    starts = [spoken.start(i, "true") for i in range(1, 13)]
+    text = message(say.beginning(spoken.shell, "n") + spoken.entered(say.starting(starts)) + b"_hdone\n")
+    boot = BOOT.replace("/bin/sh", spoken.shell)
+    made = [
+        subprocess.Popen(
+            [spoken.shell, "-c", boot], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=spoken.env
+        )
+        for _ in range(6)
+    ]
+    for process in made:
+        assert process.stdin is not None
+        process.stdin.write(text)
+        process.stdin.close()
+    for process in made:
+        process.wait(60)
+    for i in range(1, 13):
+        assert isinstance(spoken.result(i), Result)
+    assert [spoken.begun(i) for i in range(1, 13)] == [1] * 12
+
+
+def test_a_worker_that_is_killed_loses_its_attempt_only_and_nothing_of_it_stays(plain: Spoken) -> None:
+    plain.open(slots=1)
+    plain.ask(say.starting([plain.start(1, "setsid sleep 63 & sleep 64"), plain.start(2, "echo next")]))
+    wait_until(lambda: plain.begun(1))
+    os.kill(int((plain.spool / "s" / "1").read_text().split()[0]), signal.SIGKILL)
+    assert isinstance(plain.result(1), Lost)
+    second = plain.result(2)
+    assert isinstance(second, Result) and second.out == b"next\n"
+    assert plain.begun(1) == 1 and plain.open(1, 2)[1:] == [Stands(1, 4), Stands(2, 3)]
+    assert not [pid for pid in plain.left() if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_daemon_that_has_left_its_session_and_environment_is_found_by_its_output(plain: Spoken) -> None:
+    plain.open()
+    plain.ask(say.starting([plain.start(1, "env -i setsid sleep 65 & sleep 66", timeout=0.5)]))
+    end = plain.result(1)
+    assert isinstance(end, Result) and end.ending is Ending.TIMEOUT
+    assert subprocess.run(["pgrep", "-xf", "sleep 65"], capture_output=True).returncode == 1
+
+
+def test_no_command_and_no_secret_stands_in_an_argument_of_ours(plain: Spoken) -> None:
+    plain.open()
+    seen: set[bytes] = set()
+    body = say.starting([Start(1, 1, 1, (b"sleep 0.7 # canary-in-text",), True), plain.start(2, "sleep 0.7")])
+    plain.ask(body)
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                line = Path("/proc", name, "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"canary-in" in line:
+                seen.add(line)
+    # A job's own words are its own.
+    assert {line.split(b"\0")[1] for line in seen} <= {b"-c"}
+    assert not [line for line in seen if b"canary-in-env" in line or plain.shell.encode() in line]
+
+
+def test_what_is_too_long_ends_its_job(plain: Spoken) -> None:
+    plain.open()
+    plain.ask(say.starting([plain.start(1, "head -c 3000000 /dev/zero; sleep 67")]))
+    end = plain.result(1)
+    assert isinstance(end, Result) and (end.ending, end.out_size) == (Ending.OUTPUT_LIMIT, 1 << 20)
+    assert "1 MiB" in end.detail
+
+
+def test_a_host_that_can_check_nothing_is_told_from_one_that_can(tmp_path: Path) -> None:
+    for missing in ({"cksum"}, {"sha256sum"}, {"cksum", "sha256sum"}, {"cksum", "df"}):
+        folder = tmp_path / "-".join(sorted(missing))
+        folder.mkdir()
+        tools = folder / "tools"
+        tools.mkdir()
+        for name in set(TOOLS.split()) - missing:
+            path = shutil.which(name)
+            assert path is not None
+            (tools / name).symlink_to(path)
+        spoken = Spoken(folder, HERE[0], PATH=str(tools))
+        answers = spoken.open() if missing != {"cksum", "sha256sum"} else []
+        if len(missing) == 1:
+            spoken.ask(say.starting([spoken.start(1, "echo well")]))
+            end = spoken.result(1)
+            assert isinstance(end, Result) and end.out == b"well\n"
+        elif "df" in missing:
+            assert "can't do without df" in getattr(answers[0], "why", "")
+        else:
+            assert spoken.run(message(b"echo no")) == b""
+        spoken.close()
+
+
+def test_a_full_disk_refuses_starts_and_loses_no_result(plain: Spoken, tmp_path: Path) -> None:
+    disk = tmp_path / "base"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True
+    ).returncode:
+        pytest.skip("only root may mount")
+    go = tmp_path / "go"
+    try:
+        plain.open()
+        plain.ask(say.starting([plain.start(1, f"while [ ! -e {go} ]; do sleep 0.1; done; exit 5")]))
+        wait_until(lambda: plain.begun(1))
+        with (disk / "filler").open("wb", buffering=0) as filler:
+            try:
+                while True:
+                    filler.write(bytes(4096))
+            except OSError:
+                pass
+        (refused,) = plain.ask(say.starting([plain.start(2, "true")]))
+        assert isinstance(refused, Refused) and "disk" in refused.why
+        go.touch()
+        wait_until(lambda: list((plain.spool / "a" / "0000000001").glob("r,exit,5,*")))
+        (disk / "filler").unlink()
+        end = plain.result(1)
+        assert isinstance(end, Result) and end.code == 5 and plain.begun(2) == 0
+    finally:
+        go.touch()
+        plain.close()
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_the_old_line_is_told_and_does_nothing_more(plain: Spoken) -> None:
+    plain.open(epoch=2)
+    (parting,) = plain.ask(say.starting([plain.start(1, "true")]))[:1]
+    assert getattr(parting, "fatal", False) and plain.begun(1) == 0
+    (parting,) = plain.open(epoch=1)
+    assert "newer controller" in getattr(parting, "why", "")
+    shutil.rmtree(plain.spool)
+    assert not isinstance(plain.ask(b"")[0], Began)
