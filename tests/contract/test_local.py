@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hostler.errors import HostRefused, LineLost, Unreachable
+from hostler.errors import HostRefused, LineLost
 from hostler.model.hosts import Host
 from hostler.transports.local import LocalConnection, LocalTransport
 from tests.contract.transport_suite import LONG, LineSuite, read_exactly
@@ -105,7 +105,7 @@ async def test_a_closed_line_ends_what_ignores_it_and_leaves_what_is_detached(
     own = [int(row.split()[0]) for row in detached.stdout.decode().splitlines() if "sleep 600" in row]
     [free] = [pid for pid in own if pid != pids[0]]
     try:
-        assert os.getsid(free) == free
+        wait_until(lambda: os.getsid(free) == free, what="it is detached")
         await line.close()
         wait_until(lambda: not any(alive(pid) for pid in pids), what="the session ended")
         assert alive(free)
@@ -122,9 +122,17 @@ def alive(pid: int) -> bool:
 
 
 async def test_a_command_given_up_takes_its_children_along(line: LocalConnection, tmp_path: Path) -> None:
-    with pytest.raises(Unreachable):
-        await line.run(f"sleep 600 & echo $! > {tmp_path}/pid; exit 0", deadline=0.5)
-    pid = int((tmp_path / "pid").read_text())
+    begun = tmp_path / "begun"
+    running = asyncio.create_task(
+        line.run(f"sleep 600 & echo $! >{tmp_path}/pid; mv {tmp_path}/pid {begun}; exit 0", deadline=LONG)
+    )
+    async with asyncio.timeout(LONG):
+        while not begun.exists():
+            await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    pid = int(begun.read_text())
     wait_until(lambda: not alive(pid), what="the child ended")
 
 
