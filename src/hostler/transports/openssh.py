@@ -39,7 +39,7 @@ from hostler.transports.survey import survey
 #: What no configuration may change: nothing is forwarded, run, asked or left behind.
 OURS = (
     "ControlMaster=yes", "ControlPersist=no", "ClearAllForwardings=yes", "ForwardAgent=no", "ForwardX11=no",
-    "PermitLocalCommand=no", "RemoteCommand=none", "RequestTTY=no", "Tunnel=no", "ForkAfterAuthentication=no",
+    "PermitLocalCommand=no", "RemoteCommand=none", "RequestTTY=no", "Tunnel=no",
     "AddKeysToAgent=no", "UpdateHostKeys=no", "HashKnownHosts=no", "CheckHostIP=no", "VisualHostKey=no",
     "NumberOfPasswordPrompts=1", "GlobalKnownHostsFile=none", "LogLevel=DEBUG1",
 )  # fmt: skip
@@ -123,7 +123,7 @@ class OpensshTransport:
                 answer, strict = await self._answer(host)
                 way = answer.way
                 place = f"its jump host {way.jump}" if way.jump else way.endpoint
-                shared = await self._shared(answer)
+                shared = await self._shared(answer) if host.host_key is None else None
                 if shared is not None:
                     return shared
                 jump = await self._jumps.line(host, way, deadline, through)
@@ -132,7 +132,7 @@ class OpensshTransport:
                 mine = await self._folder.place()
                 given = trusted(judge)
                 mine.known.write_text(given)
-                words = self._words(host, way, mine, judge, deadline, jump)
+                words = self._words(host, answer, mine, judge, deadline, jump)
                 program = await self._started(host, words, mine)
                 if not await program.opened():
                     raise await self._why(host, way, judge, program, mine, jump=jump)
@@ -181,7 +181,7 @@ class OpensshTransport:
         return Opened(line, answer.control)
 
     def _words(
-        self, host: Host, way: Way, mine: Place, judge: Judge, deadline: float, jump: Opened | None
+        self, host: Host, answer: Answer, mine: Place, judge: Judge, deadline: float, jump: Opened | None
     ) -> list[str]:
         options = [
             *OURS,
@@ -204,13 +204,16 @@ class OpensshTransport:
                 "KbdInteractiveAuthentication=yes",
                 f"PreferredAuthentications={ALL}",
             ]
+        if "forkafterauthentication" in answer.words:  # an older program doesn't know it
+            options += ["ForkAfterAuthentication=no"]
         if judge.pinned is not None:
-            options += ["KnownHostsCommand=none", "VerifyHostKeyDNS=no"]
+            options += ["VerifyHostKeyDNS=no"]
+            options += ["KnownHostsCommand=none"] if "knownhostscommand" in answer.words else []
         if jump is not None:
             control = shlex.quote(jump.control).replace("%", "%%")
             shell = f"ssh -F none -o LogLevel=ERROR -S {control} -W '[%h]:%p' jump"
             options += [f"ProxyCommand={shell}", "ProxyUseFdpass=no"]
-        elif way.proxy is None:
+        elif answer.way.proxy is None:
             options += ["ProxyCommand=none"]  # a ProxyJump for every host would lead a jump host to itself
         words = [*self._folder.config(self._given), "-N", "-T"]
         for one in options:

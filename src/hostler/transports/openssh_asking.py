@@ -54,7 +54,11 @@ class Asking:
         """What the ssh program is told of us."""
         if self._helper is None:
             return {"SSH_ASKPASS_REQUIRE": "never"}
-        return {"SSH_ASKPASS": str(self._helper), "SSH_ASKPASS_REQUIRE": "force", SOCKET: self._path}
+        # Programs before 8.4 don't know REQUIRE, and use a helper where there is a display and no terminal.
+        display = os.environ.get("DISPLAY") or "none"
+        return {
+            "SSH_ASKPASS": str(self._helper), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": display, SOCKET: self._path
+        }  # fmt: skip
 
     def account(self, methods: str) -> str:
         """What is to say of passwords when the host took none; `methods` are those that it named."""

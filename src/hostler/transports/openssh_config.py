@@ -23,9 +23,13 @@ PATIENCE = 10.0  # seconds for the ssh program to answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A host's way, the user's own control socket for it if there is one, and variables for its commands."""
+    """A host's way, the user's own control socket for it if there is one, and variables for its commands.
+
+    `words` are those that ssh knows and has a value for, in small letters.
+    """
 
     way: Way
+    words: frozenset[str]
     control: str | None
     env: tuple[tuple[str, str], ...]
 
@@ -113,7 +117,12 @@ def settle(host: Host, said: Mapping[str, Sequence[str]], environ: Mapping[str, 
         if equals:
             env[name] = value
     control = one("controlpath")
-    return Answer(way=way, control=control and os.path.expanduser(control), env=tuple(env.items()))
+    return Answer(
+        way=way,
+        words=frozenset(said),
+        control=control and os.path.expanduser(control),
+        env=tuple(env.items()),
+    )
 
 
 def _records(text: str | None) -> tuple[str, ...] | None:

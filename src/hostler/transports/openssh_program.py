@@ -33,7 +33,6 @@ class Heard:
 
     reached: bool = False
     proved: bool = False
-    open: bool = False
     shown: tuple[str, str] | None = None
     tried: list[str | None] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
@@ -69,8 +68,6 @@ class Heard:
             self.tried.append(offer["name"] if named else None)
         elif note.startswith("Server accepts key: ") and (offer := OFFER.match(note.partition(": ")[2])):
             self.taken.append(offer["name"])
-        elif note.startswith("Entering interactive session"):
-            self.open = True
 
 
 class Program:
@@ -103,7 +100,7 @@ class Program:
 
     async def opened(self) -> bool:
         """Wait until its line is open, or it has ended; which."""
-        while not (self.heard.open and os.path.exists(self.path)) and not self.over.is_set():
+        while not os.path.exists(self.path) and not self.over.is_set():
             self._news.clear()
             await self._news.wait()
         return not self.over.is_set()
