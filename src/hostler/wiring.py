@@ -273,7 +273,8 @@ async def open_batch(
     printer.names = _Names(workers)
     news.names = {worker.id: worker.host.name for worker in rows.workers}
     assert store.folder is not None
-    transport = _ways(store.folder, wanted=wanted, say=console.note)
+    choosing = ways(store.folder, wanted=wanted, say=console.note)
+    transport = _limited(choosing, wanted=wanted)
     batch = Batch.load(replace(rows, last_seen=claim.last_seen))
     if visit:
         batch.visiting, batch.stopping, batch.draining = True, False, False
@@ -292,6 +293,7 @@ async def open_batch(
             _link, transport=transport, claim=claim, batch=batch, password=wanted.as_password,
             choices=Choices(console.note),
         ),
+        way=choosing.taken,
         show=output,
         news=news,
         clock=clock,
@@ -411,11 +413,11 @@ def _command(batch: Batch, template: Template, worker: int, job: int) -> str:
     return command_words(template, queued.args, job, width=200) if queued else ""
 
 
-def _ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Transport:
+def _limited(choosing: Choosing, *, wanted: Wanted) -> Transport:
     """How hosts are reached: each its own way, and not too many at once."""
     from hostler.transports.limited import LimitedTransport
 
-    return LimitedTransport(ways(state, wanted=wanted, say=say), limit=wanted.forks)
+    return LimitedTransport(choosing, limit=wanted.forks)
 
 
 def ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Choosing:

@@ -179,6 +179,19 @@ async def test_a_host_says_what_befell_it_and_what_it_holds(state: Path, capsys:
     await story.leave()
 
 
+async def test_a_host_says_how_it_was_reached_and_how_many_jobs_it_takes(
+    state: Path, capsys: CaptureFixture
+) -> None:
+    story = await Story.begin(state)
+    way = "openssh, as ~/.ssh/config says KnownHostsCommand"
+    await story.tell(HostConnected(at=BEGIN, worker=1, spool="s", boot="b", slots=8, way=way))
+    about, _, _ = explained(capsys, "1", "n1")
+    assert about[1] == f"reached at n1, by {way}"
+    facts = as_json(capsys, "explain", "1", "n1")
+    assert (facts["way"], facts["slots"]) == (way, 8)
+    await story.leave()
+
+
 async def test_scripts_are_told_the_same_of_a_job(state: Path, capsys: CaptureFixture) -> None:
     await mixed(state)
     facts = as_json(capsys, "explain", "1", "3")

@@ -11,12 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hostler.cli.looking import Look
+    from hostler.model.events import Event, HostConnected
     from hostler.model.runs import AttemptRow
     from hostler.stores.reads.hosts import WorkerRow
     from hostler.views.explaining import HostStanding, RunStanding, Told
 
 #: What befell a host is told this far back; open attempts that are read.
 LAST, OPEN_READ = 20, 20_000
+
+#: Up to so many hosts, all that befell each of them is read for one job.
+FEW = 32
 
 
 @click.command(epilog="\b\nExamples:\n  hostler explain last 17\n  hostler explain 42 web1 --json")
@@ -91,7 +95,10 @@ def _job(seen: Look, number: int, *, now: float) -> _Explained:
     standing, rows = run_standing(seen), worker_rows(reader, run)
     open_ = _open(seen)
     used = {attempt.worker for attempt in made}
-    hosts = {row.host.name: host_standing(seen, row, open_, told=row.host.name in used) for row in rows}
+    hosts = {
+        row.host.name: host_standing(seen, row, open_, told=len(rows) <= FEW or row.host.name in used)
+        for row in rows
+    }
     story: list[Told] = []
     tries = 0
     for attempt in made:
@@ -142,10 +149,11 @@ def _host(seen: Look, name: str) -> _Explained:
     mean = f", {format_duration(figures.mean)} each" if figures.mean else ""
     ended = f"{figures.ok} ok, {figures.failed} failed, {figures.gone} lost"
     did = f"{counted(figures.ended, 'attempt')} ended here: {ended}{mean}"
-    way = row.host.var("transport")
+    connected = _connected(standing.events)
+    way = connected.way if connected is not None else ""
     about = [
         f"reached at {row.host.endpoint}" + (f" through {row.host.jump}" if row.host.jump else "")
-        + (f", by {way}, as its variable transport says" if way else ""),
+        + (f", by {way}" if way else ""),
         counted(row.strikes, "strike"),
         did,
     ]  # fmt: skip
@@ -166,7 +174,7 @@ def _host(seen: Look, name: str) -> _Explained:
         "run": seen.row.number,
         "host": row.host.name,
         "endpoint": row.host.endpoint,
-        "transport": way,
+        "way": way or None,
         "state": figures.state,
         "why": row.why,
         "strikes": row.strikes,
@@ -204,17 +212,26 @@ def host_standing(seen: Look, row: WorkerRow, open_: Sequence[AttemptRow], *, to
     from hostler.stores.reads.hosts import host_events
     from hostler.views.explaining import HostStanding
 
+    events = host_events(seen.reader, seen.row.number, row.id) if told or row.why else []
+    connected = _connected(events)
     mine = [attempt for attempt in open_ if attempt.worker == row.host.name]
     running = sum(attempt.began is not None for attempt in mine)
     return HostStanding(
         name=row.host.name,
         state=row.state,
         why=row.why,
-        events=host_events(seen.reader, seen.row.number, row.id) if told or row.why else (),
+        events=events,
         running=running,
         ahead=len(mine) - running,
-        slots=row.host.slots or seen.spec.slots,
+        slots=(connected.slots if connected else None) or row.host.slots or seen.spec.slots,
     )
+
+
+def _connected(events: Sequence[Event]) -> HostConnected | None:
+    """When the host answered last, as far as that was read; None when it never did."""
+    from hostler.model.events import HostConnected
+
+    return next((event for event in reversed(events) if isinstance(event, HostConnected)), None)
 
 
 def _open(seen: Look) -> list[AttemptRow]:

@@ -15,10 +15,11 @@ from hostler.model.requests import Wish
 
 @dataclass(frozen=True, slots=True)
 class HostUp:
-    """A worker's runner has answered."""
+    """A worker's runner has answered; `way` says how it was reached and why so, for people."""
 
     worker: int
     hello: Hello
+    way: str = ""
 
 
 @dataclass(frozen=True, slots=True)

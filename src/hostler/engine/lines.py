@@ -21,7 +21,11 @@ def up(batch: Batch, hand: Hand, fact: HostUp) -> None:
     """A worker answers: what it holds of ours is followed, sent again, or given up, as it says."""
     hello = fact.hello
     gone = hand.spool is not None and hand.spool != hello.spool
-    batch.happen(HostConnected(at=batch.at, worker=hand.id, spool=hello.spool, boot=hello.boot))
+    batch.happen(
+        HostConnected(
+            at=batch.at, worker=hand.id, spool=hello.spool, boot=hello.boot, slots=hello.slots, way=fact.way
+        )
+    )
     hand.line, hand.slots, hand.why = Line.UP, hello.slots, ""
     hand.renewed = hand.came = batch.at
     hand.went, hand.owed = 0.0, False

@@ -148,12 +148,17 @@ class AttemptSuperseded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostConnected(Event):
-    """A worker answers; `spool` and `boot` tell whether it is still the one that it was."""
+    """A worker answers; `spool` and `boot` tell whether it is still the one that it was.
+
+    `slots` is how many jobs it runs at once, `way` how it was reached and why so, for people.
+    """
 
     type: ClassVar[str] = "host.connected"
     worker: int
     spool: str
     boot: str
+    slots: int | None = None
+    way: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

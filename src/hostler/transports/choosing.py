@@ -55,6 +55,10 @@ class Choosing:
         name, reason = await self.choice(host)
         return f"{name}, {reason}"
 
+    def taken(self, host: Host) -> str:
+        """The way that a host was reached and why so, in one line; empty when it was not tried yet."""
+        return ", ".join(self._chosen.get(host, ()))
+
     async def close(self) -> None:
         """Let go of what every way's connections share."""
         for way in self._ways.values():

@@ -47,6 +47,7 @@ from hostler.engine.hands import Try
 from hostler.engine.turn import step
 from hostler.errors import HostError, HostRefused, RunnerFailed, StoreError, StoreFull
 from hostler.model.events import HostEnrolled
+from hostler.model.hosts import Host
 from hostler.model.jobs import Start
 from hostler.model.reports import Down, Output, Report, Result
 from hostler.model.runs import Worker
@@ -101,8 +102,9 @@ class BatchWork:
     def __init__(
         self, batch: Batch, *, setting: Setting, store: Store, bus: Bus, files: OutputFiles,
         make_link: Callable[[Worker], Link], show: Show, news: News, clock: Clock,
+        way: Callable[[Host], str] = lambda host: "",
     ) -> None:  # fmt: skip
-        self.batch = batch
+        self.batch, self._way = batch, way
         self._setting, self._store, self._bus = setting, store, bus
         self._make_link, self._show, self._news, self._clock = make_link, show, news, clock
         self._keeping, self._files = Keeping(files), files
@@ -311,7 +313,7 @@ class BatchWork:
             self._inbox.put(HostDown(worker.id, error.why))
         else:
             self._links[worker.id] = link
-            self._inbox.put(HostUp(worker.id, hello))
+            self._inbox.put(HostUp(worker.id, hello, self._way(worker.host)))
 
     async def _release(self, worker: int) -> None:
         link = self._links.pop(worker, None)
