@@ -2,12 +2,13 @@
 
 OpenSSH calls it proxy mode (PROTOCOL.mux; since 7.4): after one exchange the socket carries packets of the connection
 protocol (RFC 4254), and the program only renumbers the channels. So commands stay out of argv, every exit code is
-told as it is, and a signal has its name. It must never be the one to end a line that is the user's own.
+told as it is, and a signal has its name. It must never take all the room on a line that is the user's own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,6 @@ from hostler.transports.muxed_channel import CLOSED, OPEN, Channel, numbers, str
 
 HELLO, PROXY, PROXIED, VERSION = 1, 0x1000000F, 0x8000000F, 4
 LONGEST = 1 << 20  # bytes of one packet that we take
-
 
 #: Awaited when a line is over, told whether we left it: why it broke, None when it did not.
 Ended = Callable[[bool], Awaitable[Exception | None]]
@@ -83,7 +83,7 @@ class Muxed(asyncio.Protocol):
         session = factory()
         channel.begin(session)
         for name, value in self._env:
-            channel.request(b"env", string(name.encode()) + string(value.encode()), answered=False)
+            channel.request(b"env", string(os.fsencode(name)) + string(os.fsencode(value)), answered=False)
         kind, word = (b"subsystem", subsystem) if subsystem else (b"exec", command or ":")
         channel.answer = self._loop.create_future()
         channel.request(kind, string(word.encode("utf-8", "surrogateescape")), answered=True)
