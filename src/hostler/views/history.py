@@ -133,7 +133,9 @@ def _superseded(event: AttemptSuperseded, names: Names) -> str:
 
 
 def _connected(event: HostConnected, names: Names) -> str:
-    return f"{_name(event.worker, names)} answers"
+    told = [counted(event.slots, "slot")] if event.slots is not None else []
+    told += [f"by {event.way}"] if event.way else []
+    return f"{_name(event.worker, names)} answers" + (f": {', '.join(told)}" if told else "")
 
 
 def _host_why(event: HostOut | HostStruck | HostLost, names: Names) -> str:
