@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hostler.remote import source
 from tests.command import Effects, Hostler, survivors
 from tests.command import effects as effects
 from tests.command import ground as ground
@@ -21,17 +26,30 @@ from tests.lab import wait_until
 
 #: All that there is on the host beside its shell.
 TOOLS = (
-    "awk cat cksum cut date dd df echo env find getconf grep head id ln ls mkdir mv nproc rm rmdir sed setsid sha256sum "
-    "sh sleep tail touch tr true wc"
+    "awk cat cksum cut date dd df echo env find getconf grep head id ln ls mkdir mv nproc rm rmdir sed setsid sh "
+    "sha256sum sleep tail touch tr true wc"
 )
+#: What stands for a Python of long ago: it is asked by our words, and answers with its version.
+OLD = """#!/bin/sh
+exec {} -ISc 'import sys
+class Old(tuple):
+    __repr__ = lambda self: "sys.version_info(major=3, minor=4)"
+sys.version_info = Old((3, 4))
+exec(sys.argv[1])' "$2"
+"""
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSshd]:
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the host's programs."""
+    return tmp_path_factory.mktemp("tools")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[OwnSshd]:
     """A host with the common tools and no Python."""
     folder = tmp_path_factory.mktemp("bare")
-    tools, home = folder / "tools", folder / "sshd" / "home"
-    tools.mkdir()
+    home = folder / "sshd" / "home"
     for name in TOOLS.split():
         path = shutil.which(name)
         assert path is not None, name
@@ -118,7 +136,9 @@ def test_long_output_comes_whole_and_the_environment_is_the_job_s_own(
     assert b"\n_h" not in done.out and b"HOSTLER_HOST=box\n" in done.out
 
 
-def test_a_host_can_be_asked_not_to_use_python_and_some_things_need_it(hostler: Hostler, bare: OwnSshd) -> None:
+def test_a_host_can_be_asked_not_to_use_python_and_some_things_need_it(
+    hostler: Hostler, bare: OwnSshd
+) -> None:
     host = bare.host
     (hostler.folder / "none.yaml").write_text(
         f"hosts:\n  box: {{address: {host.address}, port: {host.port}, user: {host.user}, "
@@ -128,3 +148,47 @@ def test_a_host_can_be_asked_not_to_use_python_and_some_things_need_it(hostler: 
     assert done.out == b"a\n" and "box: its python is none: jobs run through sh" in done.err
     done = hostler("batch", "-i", "none.yaml", "--pty", "--", "echo", "{}", ":::", "a")
     assert done.code != 0 and "--pty needs Python there" in done.err
+
+
+def test_a_run_that_began_through_sh_goes_on_so_when_python_has_come(
+    hostler: Hostler, hosts: list[str], effects: Effects, tools: Path
+) -> None:
+    running = hostler.start("batch", *hosts, *effects.waiting("a", "b", "c", "d", "e", "f"))
+    effects.wait(4, "begun")
+    running.kill()
+    python = tools / "python3"
+    python.symlink_to(sys.executable)
+    try:
+        running = hostler.start("batch", "--resume", "last")
+        effects.go()
+        done = running.wait()
+        assert done.code == 0, done.err
+        assert set(effects.counts.values()) == {1} and len(effects.counts) == 12
+        assert "through sh" not in done.err  # it was said when the run began
+        done = hostler("batch", *hosts, "--", "echo", "{}", ":::", "new")
+        assert done.out == b"new\n" and "through sh" not in done.err
+    finally:
+        python.unlink()
+
+
+def test_a_python_that_is_too_old_counts_as_none(hostler: Hostler, hosts: list[str], tools: Path) -> None:
+    python = tools / "python3"
+    python.write_text(OLD.format(sys.executable))
+    python.chmod(0o755)
+    try:
+        done = hostler("batch", *hosts, "--", "echo", "{}", ":::", "a")
+        assert done.out == b"a\n" and SAID in done.err
+    finally:
+        python.unlink()
+
+
+def test_the_python_that_only_the_system_uses_is_found(tmp_path: Path) -> None:
+    (tmp_path / "platform-python").symlink_to(sys.executable)
+    line = source.command().replace("/usr/libexec/", f"{tmp_path}/")
+    assert line != source.command()
+    packed = zlib.compress(b"print('here')")
+    text = b"%08d" % len(packed) + hashlib.sha256(packed).hexdigest().encode() + packed
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], input=text, capture_output=True, env={"PATH": str(tmp_path)}
+    )
+    assert done.stdout == b"here\n", done.stderr
