@@ -34,3 +34,14 @@ def test_with_a_terminal_programs_flush_and_both_streams_are_one(hostler: Hostle
     assert (done.code, done.out) == (0, b"out x\nerr x\n0\n"), done.err
     assert b"err x" in hostler("log", "last", "1", "--stdout").out
     assert hostler("log", "last", "1", "--stderr").out == b""
+
+
+def test_a_host_that_holds_its_share_begins_nothing_until_output_has_left_and_says_so(
+    hostler: Hostler,
+) -> None:
+    text = "head -c 3000000 /dev/zero; sleep {}"
+    words = ("--hosts", "sandbox1", "-j2", "--spool-max", "1M", "-q")
+    done = hostler("batch", *words, "--shell", "--", text, ":::", "1", "3", "0", "0")
+    assert done.code == 0 and len(done.out) == 12_000_000, done.err
+    [line] = [line for line in done.err.splitlines() if "--spool-max" in line]
+    assert line.startswith("hostler: sandbox1: ") and "nothing more is begun until some is here" in line

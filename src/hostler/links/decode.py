@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hostler.model.jobs import Ending
-from hostler.model.reports import Began, Hello, Lost, Output, Refused, Report, Result, Revoked, Standing
+from hostler.model.reports import Began, Held, Hello, Lost, Output, Refused, Report, Result, Revoked, Standing
 from hostler.remote.runner import wire
 
 ENDINGS = tuple(Ending(word) for word in wire.ENDINGS)
@@ -43,6 +43,8 @@ def decode(kind: int, body: bytes) -> Iterator[Report]:
                 yield Revoked(bounded(serial))
         elif kind == wire.R_REFUSED:
             yield Refused(bounded(wire.NUMBER.unpack_from(body)[0]), words(body[8:]))
+        elif kind == wire.R_HELD:
+            yield Held(words(body))
         elif kind == wire.R_LOST:
             yield Lost(bounded(wire.NUMBER.unpack_from(body)[0]), words(body[8:]))
         else:

@@ -115,4 +115,11 @@ class Down:
     fatal: bool = False
 
 
-Report = Began | Output | Result | Revoked | Refused | Lost | Renewed | Down
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The host begins nothing for now, for a reason that passes by itself."""
+
+    why: str
+
+
+Report = Began | Output | Result | Revoked | Refused | Lost | Renewed | Held | Down

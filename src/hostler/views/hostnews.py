@@ -27,11 +27,18 @@ class HostNews:
         self.names: dict[int, str] = {}
         self._say = say
         self._out: dict[int, str] = {}
+        self._held: set[int] = set()
         self._told = 0
 
     def trouble(self, worker: int, why: str) -> None:
         """A host can't be reached, or its line broke; it is tried again."""
         self._tell(worker, why, "trying again")
+
+    def held(self, worker: int, why: str) -> None:
+        """A host begins nothing for now; told once."""
+        if worker not in self._held:
+            self._held.add(worker)
+            self._print(f"{self._name(worker)}: {why}")
 
     def saw(self, events: Sequence[Event]) -> None:
         """Take in events that have been committed."""

@@ -49,7 +49,7 @@ from hostler.errors import HostError, HostRefused, RunnerFailed, StoreError, Sto
 from hostler.model.events import HostEnrolled
 from hostler.model.hosts import Host
 from hostler.model.jobs import Start
-from hostler.model.reports import Down, Output, Report, Result
+from hostler.model.reports import Down, Held, Output, Report, Result
 from hostler.model.runs import Worker
 from hostler.model.templates import Template
 from hostler.ports import Link, OutputFiles, Store
@@ -83,6 +83,10 @@ class News(Protocol):
 
     def trouble(self, worker: int, why: str) -> None:
         """A worker can't be reached, or its line broke; it is tried again."""
+        ...
+
+    def held(self, worker: int, why: str) -> None:
+        """A worker begins nothing for now."""
         ...
 
 
@@ -231,6 +235,9 @@ class BatchWork:
             self._spawn(link.close(forget=False, deadline=1.0))
             self._news.trouble(worker, report.why)
             self._inbox.put(HostDown(worker, report.why, report.fatal))
+            return
+        if isinstance(report, Held):
+            self._news.held(worker, report.why)
             return
         if isinstance(report, Output) and (held := self._held(worker, report.serial)) is not None:
             self._show.piece(held, report.stream, report.data)

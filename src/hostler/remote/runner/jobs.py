@@ -11,6 +11,7 @@ import os
 import time
 from collections import deque
 
+from hostler.remote.runner.cutting import amount
 from hostler.remote.runner.files import Files, Pair
 from hostler.remote.runner.hunting import Ladder, Marks, Prey, end_all
 from hostler.remote.runner.log import Log
@@ -29,7 +30,7 @@ from hostler.remote.runner.telling import (
 )
 from hostler.remote.runner.telling import Attempt, Voice
 from hostler.remote.runner.terminals import Terminals
-from hostler.remote.runner.wire import NO_CODE, NUMBER, R_LOST, R_REFUSED, R_REVOKED, frame, numbers
+from hostler.remote.runner.wire import NO_CODE, NUMBER, R_HELD, R_LOST, R_REFUSED, R_REVOKED, frame, numbers
 
 #: Seconds in which a job's output is not looked at, and after which its beginning is told.
 YOUNG, NEWS = 0.1, 0.05
@@ -277,7 +278,13 @@ class Table:
         if facts.f_files and not facts.f_favail:
             self.full = "its disk has no room for more files"
         ours = sum(sum(attempt.lengths) for held in (self.running, self.ended) for attempt in held.values())
-        self.crowded = not self.full and ours > (share if share > 1 else share * (free + ours))
+        before, self.crowded = (
+            self.crowded,
+            not self.full and ours > (share if share > 1 else share * (free + ours)),
+        )
+        if self.crowded and not before:
+            words = b"%s of output wait there (--spool-max): nothing more is begun until some is here"
+            self.voice.talk.append(frame(R_HELD, words % amount(ours)))
 
     def launch(
         self,

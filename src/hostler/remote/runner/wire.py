@@ -29,7 +29,7 @@ RENEWAL = struct.Struct(">QQ")
 # From the controller.
 HELLO, STARTS, REVOKE, KILLS, ACK, RENEW, FOLLOWS, CREDIT, SLOTS, BYE = b"HSVKANFCZB"
 # From the runner.
-R_HELLO, R_BEGAN, R_OUTPUT, R_RESULT, R_REVOKED, R_REFUSED, R_LOST, R_RENEWED, R_BYE = b"hborvxlng"
+R_HELLO, R_BEGAN, R_OUTPUT, R_RESULT, R_REVOKED, R_REFUSED, R_LOST, R_RENEWED, R_BYE, R_HELD = b"hborvxlngw"
 
 #: Endings by their number on the wire; only ever added to.
 ENDINGS = (
