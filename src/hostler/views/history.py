@@ -90,7 +90,9 @@ def _accepted(event: RunAccepted, names: Names) -> str:
 
 def _started(event: RunStarted, names: Names) -> str:
     again = "" if event.epoch <= 1 else f"taken up again (controller {event.epoch}) "
-    options = ", ".join(f"{name} {value}" for name, value in event.options.items())
+    # What is no plain value, the environment say, is nothing for a screen.
+    plain = {name: value for name, value in event.options.items() if isinstance(value, int | float | str)}
+    options = ", ".join(f"{name} {plain[name]}" if name in plain else name for name in event.options)
     return f"{again}by {event.owner}" + (f", from now on with {options}" if options else "")
 
 
