@@ -224,7 +224,7 @@ def test_a_reader_that_goes_away_stops_the_printing_and_not_the_run(
     assert done.code == 0, done.err
     assert len(effects.lines) == 30
     assert [line for line in done.err.splitlines() if "stdout" in line] == [
-        "hostler: stdout was closed: no more output is printed, the run goes on (see: hostler log last)"
+        "hostler: stdout was closed: no more output is printed, the run goes on (see: hostler log 1)"
     ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from hostler.model.endings import Ended
-from hostler.model.events import Event
+from hostler.model.events import AttemptEnded, Event
 from hostler.model.jobs import OutputRef, Queued
 from hostler.views.console import Console
 from hostler.views.running import RunningJobs
@@ -149,7 +149,11 @@ class LineOutput:
         self._console.ended(key)
 
     def saw(self, events: Sequence[Event]) -> None:
-        """Let go of what was printed, once per turn."""
+        """Let go of what was printed, once per turn; what a lost attempt began to write ends here."""
+        for event in events:
+            if isinstance(event, AttemptEnded) and (event.job, event.n) in self._begun:
+                self._begun.discard((event.job, event.n))
+                self._console.ended((event.job, event.n))
         self._printer.flush()
 
     def _chunk(self, held: Held, stream: int, data: bytes) -> None:
