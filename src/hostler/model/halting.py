@@ -47,7 +47,7 @@ class HaltRule:
         least = float(number)
         if not least or (percent and least > 100) or (not percent and least != int(least)):
             raise UsageError(
-                f"{text!r}: {number}{percent} must be a whole number from 1, or a part up to 100%"
+                f"{text!r}: {number}{percent} is neither a number of jobs from 1 nor a part up to 100%"
             )
         return cls(when == "now", on, least, bool(percent))
 
