@@ -21,6 +21,8 @@ PASSPHRASE = re.compile(r"passphrase for (?:key )?'?(?P<key>[^']*?)'?: *\Z", re.
 PASSWORD = re.compile(
     r"passw|kennwort|mot de passe|contrase|senha|lösenord|wachtwoord|парол|密码|パスワード", re.IGNORECASE
 )
+#: How the ssh program says for which host it asks.
+ASKER = re.compile(r"\(?\S+@(?P<host>[^\s@]+?)(?:'s password|\) )")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +42,14 @@ NONE = Secrets()
 
 
 class Answers:
-    """The answers of one login. Each secret is given once: what didn't fit is not tried again."""
+    """The answers of one login. Each secret is given once: what didn't fit is not tried again.
 
-    def __init__(self, secrets: Secrets) -> None:
-        self._secrets = secrets
+    `names` are those of the host: a question in the name of another is not answered, as one that a second ssh asks,
+    which the user's own ProxyCommand has started.
+    """
+
+    def __init__(self, secrets: Secrets, names: frozenset[str] = frozenset()) -> None:
+        self._secrets, self._names = secrets, names
         self._given: set[str] = set()
         self._wanted = False
         self._odd: str | None = None
@@ -58,7 +64,9 @@ class Answers:
         key = PASSPHRASE.search(text)
         if key is not None:
             return self._once(key["key"] or "?", self._secrets.passphrase)
-        if PASSWORD.search(text):
+        asker = ASKER.match(text)
+        foreign = bool(self._names) and asker is not None and asker["host"].lower() not in self._names
+        if PASSWORD.search(text) and not foreign:
             return self.password()
         self._odd = "".join(char if char.isprintable() else "?" for char in text.strip())[:60]
         return None

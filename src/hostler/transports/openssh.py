@@ -129,7 +129,7 @@ class OpensshTransport:
                 jump = await self._jumps.line(host, way, deadline, through)
                 place = way.endpoint
                 judge = self._keys.judge(host, way, strict=strict)
-                mine = await self._folder.place()
+                mine = await self._folder.place(frozenset((way.address.lower(), host.address.lower())))
                 given = trusted(judge)
                 mine.known.write_text(given)
                 words = self._words(host, answer, mine, judge, deadline, jump)
@@ -138,8 +138,8 @@ class OpensshTransport:
                     raise await self._why(host, way, judge, program, mine, jump=jump)
                 ended = partial(_ended, program=program, place=mine, jump=jump)
                 line = await Muxed.attach(mine.control, ended, env=answer.env)
-                note_new(judge, mine.known, given)
                 try:
+                    note_new(judge, mine.known, given, program.heard)
                     await self._keys.keep(judge)
                 except BaseException:
                     line.abort()

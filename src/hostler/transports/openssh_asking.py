@@ -37,10 +37,10 @@ os.write(1, answer[1:] + b"\\n")
 
 
 class Asking:
-    """One line's questions. `path` is the socket's."""
+    """One line's questions. `path` is the socket's, `names` are the host's."""
 
-    def __init__(self, secrets: Secrets, path: str) -> None:
-        self._answers, self._path = Answers(secrets), path
+    def __init__(self, secrets: Secrets, path: str, names: frozenset[str]) -> None:
+        self._answers, self._path = Answers(secrets, names), path
         self._server: asyncio.Server | None = None
         self._helper: Path | None = None
 

@@ -46,12 +46,12 @@ class Folder:
         self._helper: Path | None = None
         self._last = 0
 
-    async def place(self) -> Place:
-        """A place for one more line. Raises OSError."""
+    async def place(self, names: frozenset[str]) -> Place:
+        """A place for one more line, to a host of these names. Raises OSError."""
         folder = self._made()
         self._last += 1
         stem = str(folder / str(self._last))
-        asking = Asking(self._secrets, f"{stem}.a")
+        asking = Asking(self._secrets, f"{stem}.a", names)
         if self._secrets.any():
             if self._helper is None or not self._helper.exists():
                 self._helper = helper([folder, self._state])

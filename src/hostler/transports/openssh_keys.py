@@ -35,8 +35,10 @@ def strictness(judge: Judge) -> str:
     return "yes" if judge.strict or judge.pinned or judge.known.keys else "accept-new"
 
 
-def note_new(judge: Judge, path: Path, given: str) -> None:
-    """Take over a key that the program added to its file: it was seen for the first time."""
+def note_new(judge: Judge, path: Path, given: str, heard: Heard) -> None:
+    """Take over a key that the program added to its file: it was seen for the first time. Raises HostRefused."""
+    if any("Failed to add the host" in line for line in heard.lines):  # it would go on without a record
+        raise HostRefused(judge.host.name, "its key can't be put on record: no room for ssh's files here")
     if judge.pinned is None:
         for text in path.read_text()[len(given) :].splitlines():
             words = text.split(None, 1)
