@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from tests.command import ALL, Done, Effects, Hostler, survivors
 from tests.command import effects as effects
 from tests.command import ground as ground
@@ -59,6 +61,7 @@ def test_a_detached_batch_is_adopted_an_hour_after_its_controller_died(
     assert all(each["attempt"] == 1 and each["ending"] == "ok" for each in hostler.json("log", "last"))
 
 
+@pytest.mark.slow
 def test_a_detached_batch_still_at_work_is_followed_by_who_adopts_it(
     hostler: Hostler, effects: Effects
 ) -> None:
@@ -71,6 +74,7 @@ def test_a_detached_batch_still_at_work_is_followed_by_who_adopts_it(
     assert (resumed.code, sorted(resumed.lines)) == (0, ["a", "b"]), resumed.err
 
 
+@pytest.mark.slow
 def test_a_lease_that_ended_meanwhile_is_told_and_its_job_marked_as_maybe_repeated(
     hostler: Hostler, effects: Effects
 ) -> None:
@@ -91,6 +95,7 @@ def test_a_lease_that_ended_meanwhile_is_told_and_its_job_marked_as_maybe_repeat
     assert "1 job may have had its effects twice (job 1)" in resumed.err
 
 
+@pytest.mark.slow
 def test_int_ends_a_detached_batch_all_the_same(hostler: Hostler, effects: Effects) -> None:
     running = hostler.start("batch", *ALL, "-j", "1", "--on-disconnect", "detach", *effects.waiting("a", "b"))
     effects.wait(2, "begun")

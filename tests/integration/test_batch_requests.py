@@ -106,6 +106,7 @@ def test_jobs_added_to_a_finished_run_wait_for_a_resume(hostler: Hostler, effect
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "ab"}
 
 
+@pytest.mark.slow
 def test_settings_hold_from_now_on_also_where_jobs_run_already(hostler: Hostler, effects: Effects) -> None:
     running = at_work(hostler, effects, *ONE, "--timeout", "5m", jobs="abcdef", begun=1)
     assert told(hostler, "set", "last", "--slots", "3") == "batch 1: from now on: slots 3"
@@ -175,6 +176,7 @@ def test_stop_names_the_host_that_nobody_can_reach(hostler: Hostler, effects: Ef
     ]
 
 
+@pytest.mark.slow
 def test_two_that_ask_at_once_are_both_answered(hostler: Hostler, effects: Effects) -> None:
     running = at_work(hostler, effects, *ONE, jobs="abcd", begun=1)
     askers = [hostler.start("cancel", "last", "1", "3") for _ in range(2)]
@@ -204,43 +206,3 @@ def test_waiting_gives_the_runs_exit_code_and_of_several_the_worst(
     left.kill()
     hostler("wait", "last").refused("batch 3: left: 1 open", "hostler batch --resume 3", code=6)
     hostler("stop", "3")
-
-
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        (["stop", "9"], "no run 9; the newest is 1"),
-        (["pause", "last"], "batch 1 has finished; there is nothing to pause"),
-        (["set", "last"], "nothing to set: say --slots, --timeout or --retries"),
-        (["set", "last", "--slots", "0"], "--slots 0: must be a whole number from 1 to 10000"),
-        (["set", "last", "--retries", "1"], "give it with: hostler batch --retry 1"),
-        (["cancel", "last", "7"], "run 1 has no job 7; its jobs are 1 to 1"),
-        (["cancel", "last", "x"], "JOB x: must be a whole number"),
-        (["cancel", "last", "1"], "job 1 has ended already: ok"),
-        (["add", "last", "b"], "'b' stands before ':::'"),
-        (["add", "last", "--", "echo"], "the run keeps its command"),
-        (["add", "last", "--jobs", "nowhere"], "nowhere: No such file"),
-        (["wait", "9"], "no run 9"),
-        (["cancel", "last"], "JOB"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_what_can_not_be_asked_is_refused_in_one_line(finished: Hostler, words: list[str], why: str) -> None:
-    finished(*words).refused(why)
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, ground: Lab) -> Hostler:
-    """A command whose only run has finished."""
-    made = Hostler(tmp_path_factory.mktemp("finished"), ground)
-    assert made("batch", *ONE, "--", "true", ":::", "x").code == 0
-    return made
-
-
-def test_where_there_is_no_run_yet_each_verb_says_so(
-    tmp_path_factory: pytest.TempPathFactory, ground: Lab
-) -> None:
-    empty = Hostler(tmp_path_factory.mktemp("empty"), ground)
-    for words in (["stop", "last"], ["wait", "1"], ["cancel", "1", "1"]):
-        empty(*words).refused("there are none yet (hostler batch makes one)")
-    assert not (empty.folder / "state" / "store.db").exists()
