@@ -8,7 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from hostler.model.events import AttemptDispatched, AttemptEnded, AttemptStarted, RunFinished
+from hostler.model.events import (
+    AttemptDispatched,
+    AttemptEnded,
+    AttemptStarted,
+    HostConnected,
+    HostOut,
+    RunFinished,
+)
 from hostler.model.jobs import Ending, JobState
 from hostler.model.runs import OpenAttempt
 from hostler.views.console import Console
@@ -86,6 +93,15 @@ def test_attempts_that_were_sent_but_have_not_started_have_no_row() -> None:
     jobs = table(0)
     jobs.saw([dispatched(1)])
     assert shown(jobs) == []
+
+
+def test_a_job_whose_host_does_not_answer_is_marked_until_it_does() -> None:
+    jobs = table(1)
+    jobs.piece(1, 1, 1, b"half way\n")
+    jobs.saw([HostOut(at=50.0, worker=2, why="the line broke")])
+    assert shown(jobs) == ["  1  web2 (out)  1m40s  half way"]
+    jobs.saw([HostConnected(at=60.0, worker=2, spool="s", boot="b")])
+    assert shown(jobs) == ["  1  web2  1m40s  half way"]
 
 
 def test_what_an_earlier_controller_has_left_has_its_rows_too() -> None:

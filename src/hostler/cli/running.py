@@ -139,7 +139,9 @@ async def _followed(store: SqliteStore, number: int, wanted: Wanted) -> int | No
     from hostler.cli.watching import watch
 
     try:
-        ended = await watch(store, number, quiet=wanted.quiet, colour=wanted.colour)
+        ended = await watch(
+            store, number, quiet=wanted.quiet, colour=wanted.colour, draws=wanted.progress != "none"
+        )
     except asyncio.CancelledError:
         _say(f"no longer following batch {number}; it goes on")
         raise

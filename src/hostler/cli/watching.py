@@ -26,9 +26,18 @@ LOOK = 0.2
 
 
 async def watch(
-    store: SqliteStore, number: int, *, quiet: bool, colour: bool, clock: Clock | None = None
+    store: SqliteStore,
+    number: int,
+    *,
+    quiet: bool,
+    colour: bool,
+    draws: bool = True,
+    clock: Clock | None = None,
 ) -> int | None:
-    """Follow run `number` until it ends; its exit code, or None when its owner has died."""
+    """Follow run `number` until it ends; its exit code, or None when its owner has died.
+
+    Nothing is drawn beneath its output unless `draws`.
+    """
     clock = clock or SystemClock()
     reader, folder = store.reader, store.run_folder(number)
     assert folder is not None, "a run is followed in a store on disk"
@@ -38,7 +47,7 @@ async def watch(
         console.note(f"hostler: batch {number} is being worked on by {owner}: following it")
     standing = _Standing(reader, number, clock)
     seen = max((seq for seq, _ in events(reader, number)), default=0)
-    live = Live(console, standing.progress, clock=clock, colour=colour, quiet=quiet)
+    live = Live(console, standing.progress, clock=clock, colour=colour, quiet=quiet or not draws)
     version = -1
     try:
         while True:

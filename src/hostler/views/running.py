@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from heapq import nsmallest
 
 from hostler.model.durations import format_duration
-from hostler.model.events import AttemptDispatched, AttemptEnded, AttemptStarted, Event, RunFinished
+from hostler.model.events import (
+    AttemptDispatched,
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    HostConnected,
+    HostOut,
+    RunFinished,
+)
 from hostler.model.runs import OpenAttempt
 from hostler.views.text import columns, fit, last_line
 
@@ -63,6 +71,7 @@ class RunningJobs:
         self._sent: dict[Key, int] = {}
         self._running: dict[Key, Row] = {}
         self._places: list[Key] = []
+        self._out: set[int] = set()  # workers that don't answer: what their jobs do now nobody knows
 
     def load(self, attempts: Iterable[OpenAttempt]) -> None:
         """Take over what an earlier controller has left open."""
@@ -98,6 +107,10 @@ class RunningJobs:
                 key = event.job, event.n  # type: ignore[attr-defined]
                 if (worker := sent.pop(key, None)) is not None:
                     running[key] = Row(worker, event.at)
+            elif kind is HostOut:
+                self._out.add(event.worker)  # type: ignore[attr-defined]
+            elif kind is HostConnected:
+                self._out.discard(event.worker)  # type: ignore[attr-defined]
             elif kind is RunFinished:
                 running.clear()
 
@@ -121,7 +134,7 @@ class RunningJobs:
             max((columns(cell) for cell in cells), default=0)
             for cells in (
                 [str(job) for job, _ in places],
-                [fit(self._host(row), 24) for row in shown],
+                [self._host(row) for row in shown],
                 [format_duration(max(0.0, now - row.since)) for row in shown],
                 [row.command or "" for row in shown],
             )
@@ -151,7 +164,7 @@ class RunningJobs:
 
     def _line(self, key: Key, row: Row, wide: Sequence[int], *, now: float, width: int, colour: bool) -> str:
         took = format_duration(max(0.0, now - row.since))
-        host = fit(self._host(row), 24)
+        host = self._host(row)
         head = f"  {key[0]:>{wide[0]}}  {host}{' ' * (wide[1] - columns(host))}  {took:>{wide[2]}}  "
         left = width - columns(head)
         if left < 8:
@@ -169,4 +182,5 @@ class RunningJobs:
         return head + (f"{DIM}{command}{PLAIN}" if colour else command)
 
     def _host(self, row: Row) -> str:
-        return self.names.get(row.worker, f"host {row.worker}")
+        name = fit(self.names.get(row.worker, f"host {row.worker}"), 24)
+        return f"{name} (out)" if row.worker in self._out else name
