@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ class Spoken:
     """A spool on this machine, spoken to without SSH by one shell."""
 
     def __init__(self, folder: Path, shell: str, **env: str) -> None:
+        self.prefix: list[str] = []
         path = folder / "shells" / SHELLS[shell]
         path.parent.mkdir()
         found = shutil.which(shell)
@@ -57,7 +59,7 @@ class Spoken:
         """Give the boot line these bytes; its stdout."""
         boot = BOOT.replace("/bin/sh", self.shell)
         done = subprocess.run(
-            [self.shell, "-c", boot], input=text, capture_output=True, env=self.env, timeout=60
+            [*self.prefix, self.shell, "-c", boot], input=text, capture_output=True, env=self.env, timeout=60
         )
         return done.stdout
 
@@ -357,3 +359,36 @@ def test_the_old_line_is_told_and_does_nothing_more(plain: Spoken) -> None:
     assert "newer controller" in getattr(parting, "why", "")
     shutil.rmtree(plain.spool)
     assert not isinstance(plain.ask(b"")[0], Began)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a process that a plain user can't end")
+def test_what_a_plain_user_can_not_end_is_told_by_its_pid() -> None:
+    """The job becomes root's by a program that may do so."""
+    folder = Path(tempfile.mkdtemp(prefix="hostler-plain-", dir="/var/tmp"))
+    folder.chmod(0o777)
+    setpriv = shutil.which("setpriv")
+    assert setpriv is not None
+    shutil.copy(setpriv, folder / "become")
+    (folder / "become").chmod(0o4755)
+    spoken = Spoken(folder, HERE[0])
+    spoken.prefix = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups"]
+    spoken.effects.chmod(0o666)
+    pid = 0
+    try:
+        spoken.open()
+        text = f"{folder}/become --reuid=0 --regid=0 --clear-groups sh -c 'echo $$; exec sleep 74' & sleep 75"
+        spoken.ask(
+            say.starting([spoken.start(1, text, timeout=0.5), spoken.start(2, "echo well", timeout=30)])
+        )
+        end = spoken.result(1)
+        assert isinstance(end, Result) and end.ending is Ending.KILL_FAILED and end.out is not None
+        pid = int(end.out)
+        assert end.detail == f"still alive: pid {pid}"
+        second = spoken.result(2)
+        assert isinstance(second, Result) and second.out == b"well\n"
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+        spoken.close()
+        shutil.rmtree(folder)
