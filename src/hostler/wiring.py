@@ -267,8 +267,9 @@ async def open_batch(
     spec, workers = rows.spec, {worker.id: worker for worker in rows.workers}
     for filed in _files(store.reader, number, spec, read=read):
         bus.watch(filed)
-    logs = _worker_logs(store.reader, number, spec, folder=folder, say=console.note) if wanted.worker_logs else None
-    if logs is not None:
+    logs = None
+    if wanted.worker_logs:
+        logs = _worker_logs(store.reader, number, spec, folder=folder, say=console.note)
         bus.watch(logs)
     printer.names = _Names(workers)
     news.names = {worker.id: worker.host.name for worker in rows.workers}
@@ -464,7 +465,7 @@ def _link(
     by_sh = partial(
         AttemptLink, worker.host, transport=transport, clock=SystemClock(), uid=claim.uid, run=claim.run,
         token=worker.token, epoch=claim.epoch, slots=spec.slots or worker.host.slots, lease=spec.lease,
-        output_limit=spec.output_limit, env=spec.env, workdir=spec.workdir,
+        output_limit=spec.output_limit, spool_keep=spec.spool_keep, env=spec.env, workdir=spec.workdir,
     )  # fmt: skip
     unable = "--as" if spec.as_user else "--pty" if spec.pty else ""
     return ChoosingLink(runner, attempts=by_sh, choices=choices, spool=worker.spool, unable=unable)

@@ -69,7 +69,12 @@ class History:
         if self._jsonl:
             data = as_data(event, self._names) if isinstance(event, Event) else event.data
             data |= {"host": host} if host else {}
-            first: dict[str, object] = {"run": self._seen.row.number, "seq": seq, "at": event.at, "type": event.type}
+            first: dict[str, object] = {
+                "run": self._seen.row.number,
+                "seq": seq,
+                "at": event.at,
+                "type": event.type,
+            }
             return json.dumps(first | {key: value for key, value in data.items() if key not in first}) + "\n"
         if isinstance(event, Event):
             words = in_words(event, self._names, host=host)
