@@ -84,7 +84,7 @@ def test_a_refusal_of_sudo_is_one_line_that_names_the_host(hostler: Hostler, hos
         (["--as", "x", "--as-password", "file:/no/such"], ["file:/no/such", "No such file"]),
         (["--as", "x", "--as-password", "file:/etc/hostname"], ["others may read it", "chmod 600"]),
         (["--as", "x", "--as-password", "fd:99"], ["fd:99", "Bad file descriptor"]),
-        (["--as", "x", "--as-password", "fd:0"], ["one line"]),
+        (["--as", "x", "--as-password", "fd:0"], ["both be read from stdin"]),
         (["--resume", "1", "--as", "x"], ["--as: a run that goes on keeps"]),
         (["--resume", "1", "--pty"], ["--pty: a run that goes on keeps"]),
         (["--output-limit", "1K"], ["--output-limit 1K: must be at least 64K"]),
