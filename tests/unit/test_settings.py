@@ -12,6 +12,7 @@ from hostler.settings.fields import Field
 from hostler.settings.files import LIMIT, read_files, user_path
 from hostler.settings.layers import Layers, Tree, Value
 from hostler.settings.variables import FIXED, OF_JOBS, names_of, variable
+from tools import settings_doc
 
 BATCH = {
     "slots": Field(key="slots", name="slots"),
@@ -202,3 +203,21 @@ def test_a_flag_that_could_name_a_program_a_key_or_a_place_is_marked() -> None:
         for field in fields.values():
             if field.key not in HARMLESS and any(word in field.key.split("-") for word in TELLING):
                 assert field.names or field.never, f"{' '.join(words)} --{field.key}: mark it, names=..."
+
+
+def test_the_page_about_settings_is_as_the_commands_are() -> None:
+    text = settings_doc.PAGE.read_text(encoding="utf-8")
+    assert text == settings_doc.page(), "run: python tools/settings_doc.py"
+    assert all(name in text for name in (*OF_JOBS, *FIXED))
+
+
+def test_the_pages_example_holds(here: Path) -> None:
+    example = settings_doc.PAGE.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    fields = tree()[("batch",)]
+    (here / "work/hostler.toml").write_text(example)
+    (here / "work/hostler.toml").chmod(0o600)
+    files = read_files({"HOME": str(here / "home")})
+    layers = Layers(environ={}, files=files, verbs={words[0] for words in tree()}, tree=tree)
+    found = {words: layers.values(words, fields) for words, fields in tree().items()}
+    assert found[("batch",)]["slots"].value == "4" and found[("sandbox", "up")]["lifetime"].value == "8h"
+    assert fields["inventory"].many

@@ -53,7 +53,11 @@ EXAMPLES = (
     help="Print what JOB wrote to stderr, to stdout, and nothing else.",
 )
 @click.option(
-    "--raw", is_flag=True, help="Let output drive the terminal: control sequences are not made visible."
+    "--raw",
+    cls=Marked,
+    names="what drives the terminal",
+    is_flag=True,
+    help="Let output drive the terminal: control sequences are not made visible.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON value; times are seconds since the epoch.")
 def command(

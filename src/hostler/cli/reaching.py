@@ -27,6 +27,8 @@ reaching_options = group(
     ),
     click.option(
         "--transport",
+        cls=Marked,
+        names="the program by which hosts are reached",
         type=click.Choice(["auto", "asyncssh", "openssh", "local"]),
         default="auto",
         help="How hosts are reached: as their SSH configuration needs it (auto), by AsyncSSH, by the ssh "

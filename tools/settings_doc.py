@@ -1,0 +1,50 @@
+"""Writes the tables of docs/settings.md from the commands and variables themselves, so that they can't drift apart.
+
+`python tools/settings_doc.py` writes them; with --check it only says whether they are as they should be. It must never
+touch the words around them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from hostler.cli.settling import tree
+from hostler.settings.variables import FIXED
+
+PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
+
+
+def guarded() -> str:
+    """The flags that a project's file may not set."""
+    rows = ["| flag | names |", "|---|---|"]
+    for words, fields in tree().items():
+        rows += [
+            f"| `{' '.join(words)} --{field.key}` | {field.names} |"
+            for field in fields.values()
+            if field.names
+        ]
+    return "\n".join(rows)
+
+
+def variables() -> str:
+    """The variables that no flag stands for."""
+    return "\n".join(
+        ["| variable | is |", "|---|---|", *(f"| `{name}` | {about} |" for name, about in FIXED.items())]
+    )
+
+
+def page() -> str:
+    """The page with its tables as they should be."""
+    text = PAGE.read_text(encoding="utf-8")
+    for mark, table in (("tools/settings_doc.py", guarded()), ("variables", variables())):
+        between = re.compile(rf"(<!-- begin: {re.escape(mark)} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = between.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text, count=1)
+    return text
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        sys.exit(0 if page() == PAGE.read_text(encoding="utf-8") else 1)
+    PAGE.write_text(page(), encoding="utf-8")
