@@ -223,7 +223,7 @@ def host_standing(seen: Look, row: WorkerRow, open_: Sequence[AttemptRow], *, to
         events=events,
         running=running,
         ahead=len(mine) - running,
-        slots=(connected.slots if connected else None) or row.host.slots or seen.spec.slots,
+        slots=seen.spec.slots or row.host.slots or (connected.slots if connected else None),
     )
 
 
