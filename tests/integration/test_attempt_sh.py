@@ -351,6 +351,21 @@ def test_a_full_disk_refuses_starts_and_loses_no_result(plain: Spoken, tmp_path:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+def test_what_older_runs_left_is_swept_and_what_is_younger_or_no_spool_is_not(plain: Spoken) -> None:
+    plain.open()
+    base = plain.spool.parent.parent
+    old, young, other = (base / name for name in ("a" * 32, "b" * 32, "c" * 32))
+    for folder in (old / "0.sh", young / "0.sh", other / "0"):
+        for part in ("a", "t", "s"):
+            (folder / part).mkdir(parents=True)
+    for folder in (old / "0.sh", other / "0"):
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (time.time() - 9 * 86400,) * 2)
+    plain.ask(b"_hdetach sweep 7\n")
+    wait_until(lambda: not old.exists(), what="the old spool gone")
+    assert (young / "0.sh" / "a").is_dir() and (other / "0" / "a").is_dir()
+
+
 def test_the_old_line_is_told_and_does_nothing_more(plain: Spoken) -> None:
     plain.open(epoch=2)
     (parting,) = plain.ask(say.starting([plain.start(1, "true")]))[:1]

@@ -55,13 +55,14 @@ class AttemptLink:
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         output_limit: int = 1 << 30,
+        spool_keep: float = 604800.0,
         shell: str = "/bin/sh",
     ) -> None:
         self.host = host
         self._transport, self._clock, self._shell = transport, clock, shell
         self._uid, self._run, self._token, self._epoch = uid, run, token, epoch
         self._env, self._workdir, self._most = env or {}, workdir or "", output_limit
-        self._slots, self._lease, self._grace = slots, lease, grace
+        self._slots, self._lease, self._grace, self._keep = slots, lease, grace, spool_keep
         self._line = secrets.token_hex(8)
         self._connection: Connection | None = None
         self._stream: Stream | None = None
@@ -112,7 +113,7 @@ class AttemptLink:
             self.host, uid=self._uid, run=self._run, token=self._token, epoch=self._epoch, line=self._line,
             slots=self._slots, lease=self._lease, grace=self._grace,
             id=SPOOL + secrets.token_hex(15), ask=ask,
-            env=self._env, workdir=self._workdir, most=self._most,
+            env=self._env, workdir=self._workdir, most=self._most, keep=self._keep,
         )  # fmt: skip
 
     async def _hello(self, stream: Stream, answers: Answers, ask: Sequence[int]) -> Hello:

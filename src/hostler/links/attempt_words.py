@@ -26,7 +26,7 @@ def beginning(shell: str, nonce: str) -> bytes:
 
 def opening(
     host: Host, *, uid: str, run: int, token: str, epoch: int, line: str, slots: int | None, lease: float,
-    grace: float, id: str, ask: Iterable[int], env: Mapping[str, str], workdir: str, most: int,
+    grace: float, id: str, ask: Iterable[int], env: Mapping[str, str], workdir: str, most: int, keep: float = 604800.0,
 ) -> bytes:  # fmt: skip
     """Make or find the spool, and ask after attempts. Its folder is the token and `.sh`, to be no runner's."""
     words = [
@@ -36,7 +36,7 @@ def opening(
     ]  # fmt: skip
     asked = b" ".join(_serial(serial) for serial in ask)
     made = b" ".join(quote(word.encode()) for word in words)
-    given = b"_hjenv=%s\n" % quote(environment(env, workdir))
+    given = b"_hkeep=%d\n_hjenv=%s\n" % (ceil(keep / 86400), quote(environment(env, workdir)))
     return program() + given + b"_hopen " + made + b"\n" + (b"_hask " + asked + b"\n" if asked else b"")
 
 

@@ -183,14 +183,14 @@ _hforget() {
 	rmdir "${_hD%/*}" 2>/dev/null
 }
 
-# Remove spools beside ours that nobody has written to for a week, and that no process of ours holds.
+# Remove spools beside ours that nobody has written to for $1 days, and that no process of ours holds.
 _hsweep() {
 	_hglance=0
 	for _ho in "${_hD%/*/*}"/*/*.sh; do
 		_hglance=$((_hglance + 1))
 		[ "$_hglance" -gt 256 ] && break
 		[ "$_ho" != "$_hD" ] && [ -d "$_ho/a" ] && [ ! -L "$_ho" ] || continue
-		[ -z "$(find "$_ho" -prune -mtime -7; find "$_ho/t" "$_ho/lease" -mtime -7 2>/dev/null)" ] || continue
+		[ -z "$(find "$_ho" -prune -mtime "-$1"; find "$_ho/t" "$_ho/lease" -mtime "-$1" 2>/dev/null)" ] || continue
 		_hbusy=
 		for _hq in "$_ho"/s/* "$_ho/w"; do [ -e "$_hq" ] && _halive "$_hq" && _hbusy=1; done
 		[ -n "$_hbusy" ] || { rm -rf "$_ho"; rmdir "${_ho%/*}" 2>/dev/null; }

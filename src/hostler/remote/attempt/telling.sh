@@ -27,7 +27,7 @@ _hfetch() {
 # look: tell what happens, until the line goes or another comes.
 _hlook() {
 	_hcalm=0 _hheart=0
-	_hdetach sweep
+	_hdetach sweep "${_hkeep:-7}"
 	while :; do
 		_hours
 		_hnow
