@@ -56,6 +56,7 @@ class AsyncsshTransport:
         self._strictness = Strictness(config, looked, say=say)
         self._identities = Identities(secrets.passphrase)
         self._keys = HostKeys(state / "known_hosts")
+        self._settled: dict[Host, Way] = {}
         self._ways: dict[Host, tuple[Way, bool]] = {}
         self._jumps = Jumps(self._dial)
 
@@ -71,7 +72,10 @@ class AsyncsshTransport:
 
     async def way(self, host: Host) -> Way:
         """How a host would be reached, as the configuration says. Raises HostRefused."""
-        return await self._settings.way(host, os.environ)
+        held = self._settled.get(host)
+        if held is None:
+            held = self._settled[host] = await self._settings.way(host, os.environ)
+        return held
 
     async def close(self) -> None:
         """Close the lines to jump hosts."""
