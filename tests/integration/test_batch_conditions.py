@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from tests.command import ALL, Effects, Hostler
 from tests.command import effects as effects
 from tests.command import ground as ground
@@ -67,25 +65,6 @@ def test_jobs_begin_in_the_folder_that_was_named(hostler: Hostler, effects: Effe
     gone = hostler("batch", *ALL, "-q", "--workdir", "/no/where", "--", "pwd", ":::", "a")
     assert gone.code == 1 and "--workdir /no/where: no such folder on this host" in gone.err
     assert hostler.json("log", "last")[0]["code"] == 127
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--env", "1a=x"), ("--env", "1a", "NAME=VALUE")),
-        (("--env", "NOT_SET_HERE"), ("NOT_SET_HERE", "not set")),
-        (("--env", "HOSTLER_JOB=7"), ("HOSTLER_JOB", "from hostler")),
-        (("--workdir", ""), ("--workdir",)),
-        (("--halt", "later"), ("--halt", "'later'", "soon,fail=3")),
-        (("--deadline", "never"), ("--deadline", "'never'")),
-        (("--delay", "-1"), ("--delay", "'-1'")),
-    ],
-)
-def test_what_is_wrong_is_said_in_one_line(
-    hostler: Hostler, words: tuple[str, ...], said: tuple[str, ...]
-) -> None:
-    hostler("batch", *ALL, *words, "--", "echo", ":::", "a").refused(*said)
-    assert hostler.json("runs") == []
 
 
 def test_a_halted_run_has_a_code_of_its_own_says_why_and_goes_on(hostler: Hostler) -> None:

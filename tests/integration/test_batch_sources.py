@@ -47,15 +47,12 @@ def test_items_that_end_with_nul(hostler: Hostler) -> None:
 
 def test_a_shuffled_order_is_recorded_and_can_be_had_again(hostler: Hostler) -> None:
     numbers = [str(n) for n in range(20)]
-    words = (*ALL, "-j", "1", "--delay", "0", "--", "echo", ":::", *numbers)
+    words = (*ALL, "-k", "--", "echo", ":::", *numbers)
     first = hostler("batch", "--shuf", *words)
     seed = str(hostler.spec("1")["seed"])
-    assert f"--seed {seed}" in first.err and sorted(first.lines, key=int) == numbers
-    hostler("batch", "--shuf", "--seed", seed, *words)
-    orders = [
-        [hostler.json("log", run, str(job))["command"] for job in (1, 2, 3, 4, 5, 6)] for run in ("1", "2")
-    ]
-    assert orders[0] == orders[1] and orders[0] != [f"echo {n}" for n in range(6)]
+    assert f"--seed {seed}" in first.err and first.lines != numbers
+    assert sorted(first.lines, key=int) == numbers
+    assert hostler("batch", "--shuf", "--seed", seed, *words).lines == first.lines
 
 
 def test_paths_and_slots(hostler: Hostler) -> None:
@@ -63,21 +60,9 @@ def test_paths_and_slots(hostler: Hostler) -> None:
     assert done.lines == ["1 1 /a/b b.c /a b b.c"]
 
 
-def test_what_is_wrong_with_sources_is_said_in_one_line(hostler: Hostler) -> None:
+def test_what_is_wrong_with_a_line_is_said_with_its_number(hostler: Hostler) -> None:
     (hostler.folder / "list").write_text("a,b\n1,2\n3\n")
     csv = ("batch", *ALL, "--jobs", "list", "--colsep", ",")
     hostler(*csv, "--", "echo", "{2}").refused("list", "line 3", "{2}", "1 argument")
-    hostler(*csv, "--header", ":", "--", "echo", "{c}").refused("{c}", "the columns are a, b")
-    hostler(*csv, "--header", ":").refused("--header", "no", "--")
-    hostler(*csv, "--header", "x", "--", "echo").refused("--header x", "--header :")
-    hostler(*csv, "--words", "--", "echo").refused("--words", "--colsep")
-    hostler("batch", *ALL, "--colsep", "(", "--", "echo").refused("--colsep", "regular expression")
-    hostler("batch", *ALL, "--header", ":", "--", "echo", stdin=b"\n").refused("stdin", "no line", "columns")
-    hostler("batch", *ALL, "--header", ":", "--", "echo", ":::").refused(":::", "column")
     hostler("batch", *ALL, "--words", "--", "echo", stdin=b"a\n\nit's\n").refused("stdin", "line 3", "quote")
-    hostler("batch", *ALL, "--", "echo", ":::+", "a").refused(":::+", "before")
-    hostler("batch", *ALL, "--", "echo", "::::", "nowhere").refused(":::: nowhere", "No such file")
-    hostler("batch", *ALL, "--seed", "1", "--", "echo").refused("--seed", "--shuf")
-    hostler("batch", *ALL, "--shuf", "--seed", "x", "--", "echo").refused("--seed x")
-    hostler("batch", "--resume", "1", "--shuf").refused("--shuf", "keeps")
     assert hostler.json("runs") == []
