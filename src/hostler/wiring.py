@@ -291,7 +291,11 @@ async def open_batch(
         bus=bus,
         files=files,
         make_link=partial(
-            _link, transport=transport, claim=claim, batch=batch, password=wanted.as_password,
+            _link,
+            transport=transport,
+            claim=claim,
+            batch=batch,
+            password=wanted.as_password,
             choices=Choices(console.note),
         ),
         way=choosing.taken,
@@ -441,7 +445,13 @@ def ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Choosing
 
 
 def _link(
-    worker: Worker, *, transport: Transport, claim: Claim, batch: Batch, password: Secret | None, choices: Choices
+    worker: Worker,
+    *,
+    transport: Transport,
+    claim: Claim,
+    batch: Batch,
+    password: Secret | None,
+    choices: Choices,
 ) -> ChoosingLink:
     spec = batch.spec
     runner = RunnerLink(
