@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -33,6 +32,8 @@ def command(name: str, follow: bool, jsonl: bool) -> None:
         seen = looking.look(reader, name)
         history = History(seen, jsonl=jsonl)
         if follow:
+            import asyncio
+
             asyncio.run(_followed(seen, history))
         else:
             history.tell()
