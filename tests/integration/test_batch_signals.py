@@ -155,7 +155,7 @@ def test_a_second_int_leaves_at_once_and_says_what_may_still_run(hostler: Hostle
         re.search(r"sandbox[12]: job (\d) may still run there, until the lease ends$", line) for line in said
     ]
     assert sorted(found[1] for found in told if found) == there, done.err
-    assert said[-1].endswith("hostler batch --resume 1")
+    assert said[-1].endswith("hostler batch --resume 1") and "hostler stop 1; " in said[-1]
     assert "Warning" not in done.err and "Traceback" not in done.err
     Path(f"{effects}.go").touch()
     resumed = hostler("batch", "--resume", "last")

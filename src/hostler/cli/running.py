@@ -241,9 +241,11 @@ async def _end(machines: Machines) -> None:
 
 def _left_behind(run: OpenRun, number: int) -> None:
     """Say what may still run after a second signal, and what ends it."""
-    for host, jobs in run.unfinished():
+    left = run.unfinished()
+    for host, jobs in left:
         _say(may_still_run(host, jobs, detached=run.work.batch.spec.detached))
-    _say(f"left batch {number} as it stands; this goes on with it: hostler batch --resume {number}")
+    ends = f"this ends what still runs: hostler stop {number}; " if left else ""
+    _say(f"left batch {number} as it stands; {ends}this goes on with it: hostler batch --resume {number}")
 
 
 def _report(
