@@ -429,8 +429,8 @@ def test_looking_loads_nothing_that_only_work_needs(state: Path) -> None:
 
     asyncio.run(mixed(state))
     heavy = {"pydantic", "alembic", "sqlalchemy", "asyncssh", "rich", "ruamel", "ClusterShell"}
-    verbs = ("runs", "status 1", "log 1", "log 1 1", "log 1 1 -f", "report 1", "explain 1 1", "explain 1 n1", "events 1")
-    for words in map(str.split, verbs):
+    verbs = ("runs", "status 1", "log 1", "log 1 1", "log 1 1 -f", "report 1", "explain 1 1", "explain 1 n1")
+    for words in map(str.split, (*verbs, "events 1")):
         code = (
             "import sys\nfrom hostler.cli.main import main\n"
             f"main({words!r})\n"
