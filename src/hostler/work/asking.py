@@ -28,8 +28,8 @@ class Asking:
         first, version = self._version is None, self._store.version()
         if version == self._version:
             return []
-        self._version = version
         found = [one for one in await self._store.requests(self._number) if one.id not in self._known]
+        self._version = version
         self._known.update(one.id for one in found)
         return [
             Asked(

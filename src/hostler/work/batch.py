@@ -153,8 +153,9 @@ class BatchWork:
         """Notice what other processes want."""
         while True:
             await self._clock.sleep(LOOK)
-            for asked in await self._asking.look():
-                self._inbox.put(asked)
+            with suppress(StoreFull):  # the store is held for the moment: the next look tells
+                for asked in await self._asking.look():
+                    self._inbox.put(asked)
 
     async def _turns(self, asked: Iterable[Asked]) -> None:
         facts: list[Fact] = list(asked)
