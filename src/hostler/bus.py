@@ -83,14 +83,14 @@ class Bus:
                 await self.hold(error)
         if self._holding:
             self._holding = False
-            self._say("the state can be written again; going on")
+            self._say("hostler: the state can be written again; going on")
         self._seq += len(events)
         self._show(events)
 
     async def hold(self, error: StoreFull) -> None:
         """Wait a little for room, and say so the first time."""
         if not self._holding:
-            self._say(f"{error}; nothing new is started until it can be written")
+            self._say(f"hostler: {error}; nothing new is started until it can be written")
         self._holding = True
         await self._clock.sleep(AGAIN)
 

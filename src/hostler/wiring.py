@@ -251,7 +251,7 @@ async def open_batch(
             *((table,) if table else ()),
         ],
         clock=clock,
-        say=console.note,
+        say=console.urge,
     )
     started = RunStarted(at=clock.now(), epoch=claim.epoch, owner=owner_name(), options=wanted.options)
     if not visit:

@@ -125,6 +125,11 @@ class Console:
         self._finish_line(2, None)
         self._put(2, text.encode("utf-8", "backslashreplace") + b"\n")
 
+    def urge(self, text: str) -> None:
+        """Say something of our own at once: what comes next may be long in coming."""
+        self.note(text)
+        self.flush(now=True)
+
     def report(self, text: str) -> None:
         """Say something of our own on stderr that may hold colours: its words must have been made harmless."""
         self._finish_line(2, None)

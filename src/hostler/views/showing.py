@@ -113,17 +113,24 @@ class JobOutput:
 
     def __init__(self, printer: Printer) -> None:
         self._printer = printer
+        self._kept: list[tuple[Held, Kept]] = []
 
     def piece(self, held: Held, stream: int, data: bytes) -> None:
         """Wait for the rest."""
         self._printer.running(held, stream, data)
 
     def result(self, held: Held, kept: Kept) -> None:
-        """Print what an attempt wrote."""
-        self._printer.whole(held, kept)
+        """Print what an attempt wrote; what is too big for memory is read from its file, once all of it is there."""
+        if kept.ref is None or kept.out is not None:
+            self._printer.whole(held, kept)
+        else:
+            self._kept.append((held, kept))
 
     def saw(self, events: Sequence[Event]) -> None:
-        """Let go of what was printed, once per turn."""
+        """Let go of what was printed, once per turn, and print what the turn put on disk."""
+        kept, self._kept = self._kept, []
+        for each in kept:
+            self._printer.whole(*each)
         self._printer.flush()
 
 
