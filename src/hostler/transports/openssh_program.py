@@ -19,6 +19,7 @@ from functools import cache
 KEPT = 30  # lines of what it says
 LINE = 8 << 10  # bytes of one line
 GOODBYE = 3.0  # seconds that it may take to end
+NUDGE = 0.1  # seconds after which it is told to end again
 LAST_WORDS = 0.2  # seconds for what it said before it ended
 OFFER = re.compile(r"(?P<name>.*) \S+ (?P<print>SHA256:\S+)(?P<rest>.*)")
 
@@ -107,14 +108,16 @@ class Program:
 
     async def end(self) -> None:
         """End it, and wait until it is gone."""
-        if not self.over.is_set():
+        # Asked more than once: a signal that comes right before it falls asleep is noticed when it next wakes.
+        for _ in range(round(GOODBYE / NUDGE)):
+            if self.over.is_set():
+                return
             self._signal(kill=False)
-            try:
-                async with asyncio.timeout(GOODBYE):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NUDGE):
                     await self.over.wait()
-            except TimeoutError:
-                self._signal(kill=True)
-                await self.over.wait()
+        self._signal(kill=True)
+        await self.over.wait()
 
     def kill(self) -> None:
         """End it without waiting."""

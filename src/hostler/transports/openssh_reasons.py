@@ -12,6 +12,7 @@ import asyncssh
 
 from hostler.errors import Crowded, HostError, HostRefused, Unreachable
 from hostler.transports.openssh_program import Heard
+from hostler.transports.reasons import CROWDED
 
 SYSTEM = (
     ("Connection refused", "connection refused by {place}"),
@@ -56,6 +57,8 @@ def failed(host: str, heard: Heard, *, place: str, by_jump: bool) -> HostError:
             return Unreachable(host, f"the jump host could not reach {place}")
         if any(word in line for word in NO_SSH):
             return Unreachable(host, f"what answers at {place} speaks no SSH that we know ({line[:80]})")
+    if heard.banner is not None and any(word in heard.banner for word in CROWDED):
+        return Crowded(host, f"{place} takes no more connections now ({heard.banner[:80]})")
     if heard.banner is not None and not heard.shown:
         return Unreachable(host, f"what answers at {place} speaks no SSH that we know ({heard.banner[:80]})")
     for line in reversed(lines):
@@ -63,7 +66,7 @@ def failed(host: str, heard: Heard, *, place: str, by_jump: bool) -> HostError:
             for word, text in SYSTEM:
                 if word in line:
                     return Unreachable(host, text.format(place=place))
-        if line.startswith(HUNG_UP):
+        if any(word in line for word in HUNG_UP):
             if not heard.proved:
                 return Crowded(host, f"{place} hung up before the login (too many connections at once?)")
             return Unreachable(host, f"{place} hung up during the login")
