@@ -249,3 +249,40 @@ def test_hup_while_a_stop_is_under_way_changes_nothing(hostler: Hostler, effects
     done = running.wait()
     assert done.code == 143 and not survivors(hostler.uid())
     completed(hostler, effects, jobs=4)
+
+
+def test_two_ints_while_a_silent_host_is_waited_for_leave_at_once_and_nothing_behind(
+    hostler: Hostler, effects: Effects, ground: Lab, tmp_path: Path
+) -> None:
+    with Door(ground.shared(2)[0], silent=True) as door:
+        (tmp_path / "doors.yaml").write_text(inventory(door))
+        running = begin(hostler, effects, "-i", "doors.yaml", jobs=3, tenths=1)
+        wait_until(lambda: door.comers, what="a connection")
+        running.signal(signal.SIGINT)
+        running.signal(signal.SIGINT)
+        done = running.wait(10)
+    assert done.code == 130
+    assert "may still run" not in done.err and "Traceback" not in done.err
+    assert hostler.json("status", "last")["counts"] == {"queued": 3}
+
+
+@pytest.mark.parametrize(
+    "verb", [["wait", "last"], ["batch", "--resume", "last"]], ids=lambda words: words[0]
+)
+def test_who_only_looks_on_is_interrupted_alone(hostler: Hostler, effects: Effects, verb: list[str]) -> None:
+    running = begin(hostler, effects, *ALL, "-j", "1", jobs=2, tenths=600)
+    effects.wait(2, "begun")
+    onlooker = hostler.start(*verb)
+    looking = "asyncio"  # loaded once it looks on
+    wait_until(
+        lambda: (
+            looking in Path(f"/proc/{onlooker.process.pid}/maps").read_text(errors="replace")
+            or "following" in onlooker.err
+        ),
+        what="it to look on",
+    )
+    onlooker.signal(signal.SIGINT)
+    done = onlooker.wait(10)
+    assert done.code == 130 and "Traceback" not in done.err
+    Path(f"{effects}.go").touch()
+    assert running.wait().code == 0
