@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.addresses import also_on
 from tests.command import Effects, Hostler
 from tests.command import effects as effects
 from tests.command import ground as ground
@@ -22,15 +23,12 @@ def crowded(tmp_path: Path) -> Iterator[Callable[[int, str], tuple[list[str], Ow
     with contextlib.ExitStack() as stack:
 
         def make(count: int, startups: str) -> tuple[list[str], OwnSshd]:
-            # sshd listens on 16 addresses at most, or on all; those who come from elsewhere are not let in.
-            server = OwnSshd(
-                tmp_path / "sshd",
-                address="0.0.0.0",
-                lines=(f"MaxStartups {startups}", "LogLevel VERBOSE", f"AllowUsers {USER}@127.0.0.0/8"),
-            )
+            server = OwnSshd(tmp_path / "sshd", lines=(f"MaxStartups {startups}", "LogLevel VERBOSE"))
             stack.callback(server.stop)
+            addresses = [f"127.9.8.{n}" for n in range(1, count + 1)]
+            stack.enter_context(also_on(addresses, port=server.port, server=server.address))
             (tmp_path / "base").mkdir(mode=0o700)
-            rows = [f"  h{n}: {{address: 127.9.8.{n}}}" for n in range(1, count + 1)]
+            rows = [f"  h{n}: {{address: {address}}}" for n, address in enumerate(addresses, 1)]
             (tmp_path / "hosts.yaml").write_text(
                 f"defaults: {{user: {USER}, port: {server.port}, identity: {server.identity}, slots: 1,"
                 f" vars: {{spool: {tmp_path}/base}}}}\nhosts:\n" + "\n".join(rows) + "\n"

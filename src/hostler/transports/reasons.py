@@ -27,6 +27,8 @@ SYSTEM = {
     errno.EMFILE: "too many open files here to reach {place} (ulimit -n)",
     errno.EADDRNOTAVAIL: "no free local port to reach {place}",
 }
+#: What an sshd says, instead of its version, to who comes when it has too many callers.
+CROWDED = ("Exceeded MaxStartups", "Not allowed at this time")
 JUMP_GONE = "the line to its jump host broke"
 NUMBER = re.compile(r"\[Errno (\d+)\]")
 
@@ -56,6 +58,8 @@ def unreachable(
         reason = getattr(error, "reason", "")
         if "oo many authentication failures" in reason:
             return HostRefused(host, _first(reason))
+        if any(word in reason for word in CROWDED):
+            return Crowded(host, f"{place} takes no more connections now ({_first(reason)})")
         return Unreachable(
             host, f"what answers at {place} speaks no SSH that we know ({_first(reason) or 'garbage'})"
         )
