@@ -24,7 +24,7 @@ needs_root = pytest.mark.skipif(
 
 
 @pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Callable[[str, str], Callable[[str], None]]]:
+def mounted(tmp_path: Path) -> Iterator[Callable[[Path, str], Callable[[str], None]]]:
     """Mounts a tmpfs of given options on a folder; gives what mounts it anew with others."""
     places: list[Path] = []
 
@@ -32,7 +32,11 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str, str], Callable[[str], Non
         place.mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "hostler-test", place], check=True)
         places.append(place)
-        return lambda more: subprocess.run(["mount", "-o", f"remount,{more}", place], check=True) and None
+
+        def again(more: str) -> None:
+            subprocess.run(["mount", "-o", f"remount,{more}", place], check=True)
+
+        return again
 
     try:
         yield mount
@@ -79,17 +83,13 @@ def test_a_disk_with_no_room_at_all_begins_no_run(hostler: Hostler, mounted) -> 
 def test_a_home_that_is_read_only_is_told_and_another_folder_serves(hostler: Hostler, mounted) -> None:
     home = hostler.folder / "readonly"
     mounted(home, "size=1m,mode=755")("ro")
-    env = {
-        "HOME": str(home),
-        "XDG_STATE_HOME": "",
-        "XDG_CONFIG_HOME": "",
-        "XDG_DATA_HOME": "",
-        "XDG_CACHE_HOME": "",
-    }
-    done = hostler("batch", *ONE, "--", "echo", ":::", "a", **env, HOSTLER_STATE_DIR="")
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        hostler.env[name] = ""
+    hostler.env["HOME"] = str(home)
+    done = hostler("batch", *ONE, "--", "echo", ":::", "a", HOSTLER_STATE_DIR="")
     done.refused("Read-only file system", str(home), "HOSTLER_STATE_DIR", code=6)
-    hostler("runs", **env, HOSTLER_STATE_DIR="").refused("Read-only file system", code=6)
-    assert hostler("batch", *ONE, "--", "echo", ":::", "a", **env).lines == ["a"]
+    hostler("runs", HOSTLER_STATE_DIR="").refused("Read-only file system", code=6)
+    assert hostler("batch", *ONE, "--", "echo", ":::", "a").lines == ["a"]
 
 
 @needs_root
