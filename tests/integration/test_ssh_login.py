@@ -10,7 +10,9 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import asyncssh
 import pytest
 
 from hostler.errors import HostRefused, Unreachable
@@ -260,8 +262,9 @@ async def test_the_fast_cipher_is_used_unless_the_configuration_says_otherwise(
 ) -> None:
     for config, cipher in (("", "aes128-gcm@openssh.com"), ("Ciphers aes256-ctr\n", "aes256-ctr")):
         line = await make(config).connect(server.host, deadline=LONG)
-        assert line._conn.get_extra_info("send_cipher") == cipher
-        assert line._conn.get_extra_info("send_compression") == "none"
+        conn = cast("asyncssh.SSHClientConnection", line._conn)
+        assert conn.get_extra_info("send_cipher") == cipher
+        assert conn.get_extra_info("send_compression") == "none"
         await line.close()
 
 
