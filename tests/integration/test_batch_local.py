@@ -33,6 +33,12 @@ def test_jobs_run_without_ssh(hostler: Hostler, here: list[str], tmp_path: Path)
     wait_until(lambda: not [*(tmp_path / "base" / "hostler").glob("*/*/*")], what="the spool is swept")
 
 
+def test_jobs_of_this_machine_do_not_find_a_secret_that_we_were_given(hostler: Hostler, here: list[str]) -> None:
+    words = ("--ssh-password", "env:WORD", "--key-passphrase", "env:WORD", "--", "env", ":::")
+    done = hostler("batch", *here, *words, "A=1", WORD="hunter2", OTHER="x")
+    assert done.code == 0 and b"OTHER=x" in done.out and b"hunter2" not in done.out, done.err
+
+
 def test_a_killed_controller_leaves_its_jobs_alone_and_the_next_one_takes_them_over(
     hostler: Hostler, here: list[str], effects: Effects
 ) -> None:

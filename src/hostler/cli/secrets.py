@@ -14,6 +14,8 @@ from hostler.model.secrets import Secret, SecretSource
 
 #: The longest secret, in bytes.
 LONGEST = 4096
+#: What was in the environment: two options may name one variable.
+_TAKEN: dict[bytes, bytes] = {}
 
 
 def read_secret(text: str, flag: str, *, what: str) -> Secret:
@@ -71,10 +73,12 @@ def _fd(name: str, _: str) -> bytes:
 
 
 def _env(name: str, _: str) -> bytes:
-    value = os.environb.get(os.fsencode(name))
-    if value is None:
+    key = os.fsencode(name)
+    if key in os.environb:  # what we start, jobs on this machine too, is not to find it there
+        _TAKEN[key] = os.environb.pop(key)
+    if key not in _TAKEN:
         raise UsageError(f"{name} is not in the environment")
-    return value
+    return _TAKEN[key]
 
 
 _READERS = {"ask": _ask, "file": _file, "fd": _fd, "env": _env}
