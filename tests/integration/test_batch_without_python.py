@@ -42,7 +42,12 @@ exec(sys.argv[1])' "$2"
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the host's programs."""
-    return tmp_path_factory.mktemp("tools")
+    made = tmp_path_factory.mktemp("tools")
+    for name in TOOLS.split():
+        path = shutil.which(name)
+        assert path is not None, name
+        (made / name).symlink_to(path)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +55,6 @@ def bare(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[OwnS
     """A host with the common tools and no Python."""
     folder = tmp_path_factory.mktemp("bare")
     home = folder / "sshd" / "home"
-    for name in TOOLS.split():
-        path = shutil.which(name)
-        assert path is not None, name
-        (tools / name).symlink_to(path)
     made = OwnSshd(folder / "sshd", lines=[f"SetEnv HOME={home} PATH={tools}"])
     yield made
     made.stop()
@@ -192,3 +193,21 @@ def test_the_python_that_only_the_system_uses_is_found(tmp_path: Path) -> None:
         ["/bin/sh", "-c", line], input=text, capture_output=True, env={"PATH": str(tmp_path)}
     )
     assert done.stdout == b"here\n", done.stderr
+
+
+def test_two_sessions_on_a_line_are_enough(hostler: Hostler, tools: Path, tmp_path: Path) -> None:
+    home = tmp_path / "sshd" / "home"
+    sshd = OwnSshd(tmp_path / "sshd", lines=[f"SetEnv HOME={home} PATH={tools}", "MaxSessions 2"])
+    try:
+        (hostler.folder / "two.yaml").write_text(
+            f"hosts:\n  box: {{address: {sshd.host.address}, port: {sshd.host.port}, user: {sshd.host.user}, "
+            f"identity: {sshd.host.identity}, vars: {{spool: {tmp_path / 'spool'}}}}}\n"
+        )
+        done = hostler("batch", "-i", "two.yaml", "-j", "8", "--", "head", "-c", "{}", "/dev/zero",
+                       ":::", *(str(20_000 + i) for i in range(40)))  # fmt: skip
+        assert done.code == 0, done.err
+        assert len(done.out) == sum(20_000 + i for i in range(40)) and "lost" not in done.err
+        with contextlib.closing(sqlite3.connect(hostler.folder / "state" / "store.db")) as db:
+            assert db.execute("SELECT count(*) FROM attempt").fetchone() == (40,)
+    finally:
+        sshd.stop()

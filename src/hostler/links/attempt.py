@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from hostler.clock import Clock
-from hostler.errors import HostError, HostRefused, LineLost, RunnerFailed
+from hostler.errors import HostError, HostRefused, LineLost, RunnerFailed, Unreachable
 from hostler.links import attempt_words as say
 from hostler.links.attempt_answers import Answer, Answers, Greeting, Grown, Parting, Piece, Stands, Told
 from hostler.links.attempt_state import BATCH, Held, choose
@@ -22,11 +22,13 @@ from hostler.links.runner import COMMAND, CREDIT, STARTS, STARTS_SIZE
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start
 from hostler.model.reports import Down, Hello, Lost, Refused, Renewed, Report, Result, Revoked, Standing
-from hostler.ports import Connection, Stream, Transport
+from hostler.ports import Connection, Finished, Stream, Transport
 from hostler.remote.attempt_source import BOOT, message
 
 #: Seconds that a command may take there.
 DEADLINE = 120.0
+#: Seconds for which a host may refuse another session before its line is given up.
+PATIENCE = 10.0
 #: Bytes of words that go out as one message, and acknowledgements after which old marks are swept there.
 WORDS, SETTLE = 128 << 10, 256
 #: A spool of ours is told from a runner's by how its id begins.
@@ -71,6 +73,7 @@ class AttemptLink:
         self._unsent: dict[int, Start] = {}
         self._words: list[bytes] = []
         self._more, self._urgent, self._fetchable = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._busy, self._width, self._freed = 0, 3, asyncio.Event()  # commands at a time
         self._calm = asyncio.Event()  # nothing urgent is unsaid
         self._held: dict[int, Held] = {}
         self._open: set[int] = set()
@@ -227,12 +230,10 @@ class AttemptLink:
 
     async def _command(self, body: bytes) -> None:
         """One remote command: say something, take in what is answered. Raises HostError, ValueError."""
-        connection = self._connection
-        assert connection is not None
         nonce, began = secrets.token_hex(8), self._clock.steady()
         enter = say.entering(self._spool, epoch=self._epoch, line=self._line, stamp=self._stamp)
         text = message(say.beginning(self._shell, nonce) + enter + body + b"_hdone\n")
-        finished = await connection.run(BOOT, stdin=text, deadline=DEADLINE, limit=BATCH + (256 << 10))
+        finished = await self._through(text)
         answers, held = Answers(nonce), 0
         times = []
         for one in answers.feed(finished.stdout):
@@ -244,6 +245,29 @@ class AttemptLink:
         if len(times) > 1:
             held = times[-1] - times[0]
             self._renewed(times[0], max(0.0, self._clock.steady() - began - held / 100))
+
+    async def _through(self, text: bytes) -> Finished:
+        """Run it when there is a channel: a host that refuses one beside others gets fewer at a time."""
+        assert self._connection is not None
+        until = 0.0
+        while True:
+            while self._busy >= self._width:
+                self._freed.clear()
+                await self._freed.wait()
+            self._busy += 1
+            until = until or self._clock.steady() + PATIENCE
+            try:
+                return await self._connection.run(
+                    BOOT, stdin=text, deadline=DEADLINE, limit=BATCH + (256 << 10)
+                )
+            except Unreachable:
+                if self._clock.steady() > until:
+                    raise
+                self._width = max(1, self._busy - 1)
+            finally:
+                self._busy -= 1
+                self._freed.set()
+            await self._clock.sleep(0.05)  # a session that has just ended counts there a little longer
 
     def _renewed(self, stamp: int, rtt: float) -> None:
         """The host has counted the lease from this time of its own; said at most twice a second."""
