@@ -197,6 +197,7 @@ def test_a_state_folder_named_by_a_relative_path_is_refused(hostler: Hostler) ->
         hostler("batch", *ALL, *ECHO, ":::", "a", HOSTLER_STATE_DIR=given).refused(
             "HOSTLER_STATE_DIR", "full path"
         )
+    hostler("sandbox", "list", HOSTLER_SANDBOX_DIR="here").refused("HOSTLER_SANDBOX_DIR", "full path")
     assert not (hostler.folder / "here").exists()
 
 

@@ -46,6 +46,11 @@ def test_what_needs_no_verb_loads_nothing_heavy(words: list[str]) -> None:
     assert loaded(*words) & set(HEAVY) == set()
 
 
+@pytest.mark.parametrize("words", [["--help"], ["batch", "--help"], ["runs"]])
+def test_settings_cost_nothing_where_there_are_none(words: list[str]) -> None:
+    assert "tomllib" not in loaded(*words)
+
+
 @pytest.mark.parametrize("verb", ["runs", "status", "log"])
 def test_help_of_a_looking_verb_loads_nothing_heavy(verb: str) -> None:
     assert loaded(verb, "--help") & set(HEAVY) == set()

@@ -115,6 +115,10 @@ class Registry:
 
     def __init__(self, path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> None:
         given = path or environ.get(VARIABLE)
+        if isinstance(given, str) and given and not os.path.isabs(given):
+            raise UsageError(
+                f"{VARIABLE}={given}: write the full path, lest it be another folder wherever hostler is run"
+            )
         usual = Path(f"/var/tmp/hostler-{os.geteuid()}")
         self.path = Path(given).absolute() if given else usual / "sandbox"
         self._folders = (self.path,) if given else (usual, self.path)
