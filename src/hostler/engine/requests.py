@@ -56,12 +56,13 @@ def answer(batch: Batch, request: int, words: str, *, done: bool = True) -> None
 
 def stop(batch: Batch, request: int, wish: Stop, who: str) -> None:
     """End the run; one that nobody works on is ended on every host that may hold something of it."""
+    # A visitor knows no slots, so it can't tell what runs from what was sent ahead.
+    running = counted(batch.counts[JobState.OPEN] if batch.visiting else batch.running, "job")
     alone = batch.visiting and not wish.drain
     if alone:
         batch.visiting = False
         for hand in batch.hands.values():
             hand.owed = hand.spool is not None
-    running = counted(batch.counts[JobState.OPEN], "job")
     batch.stopped_for = batch.stopped_for or not (batch.visiting or batch.stopping)
     if batch.visiting:
         answer(batch, request, "nobody works on it, so nothing new is started anyway", done=False)
@@ -69,15 +70,15 @@ def stop(batch: Batch, request: int, wish: Stop, who: str) -> None:
     if batch.ending:
         answer(batch, request, "it is being stopped already")
     elif batch.stopping and wish.drain:
-        answer(batch, request, f"it is draining already; {running} to end")
+        answer(batch, request, f"it is draining already ({running} at work)")
     elif wish.drain:
         lines.stop(batch, f"drained for {who}", drain=True)
-        answer(batch, request, f"nothing new is started; it stops when {running} under way have ended")
+        answer(batch, request, f"nothing new is started; it stops when what runs has ended ({running})")
     else:
         lines.stop(batch, f"stopped for {who}")
         if alone and not batch.stopping:  # all jobs have ended, but their hosts may not know it
             batch.happen(StopRequested(at=batch.at, why=f"stopped for {who}"))
-        answer(batch, request, f"stopping: {running} under way are being ended")
+        answer(batch, request, f"stopping: what runs is being ended ({running})")
 
 
 def pause(batch: Batch, request: int, wish: Pause | Unpause) -> None:
