@@ -127,7 +127,9 @@ def _go_on(options: dict[str, Any]) -> int:
     if own["exclude"] and not names_hosts(own):
         raise UsageError("--exclude: name the hosts that are to join, with --hosts, --hostfile or -i")
     sources_apart(options, jobs_on_stdin=False)
-    how = wanted(options, options={**overrides(own), **filing(own, fresh=False)}, retry=bool(options["retry"]))
+    how = wanted(
+        options, options={**overrides(own), **filing(own, fresh=False)}, retry=bool(options["retry"])
+    )
     inventory = {"inventory": options["inventory"]}
     hosts = housed(chosen_hosts(own | inventory), own) if names_hosts(own) else []
     import asyncio
@@ -146,7 +148,9 @@ def wanted(given: dict[str, Any], /, **more: Any) -> Wanted:
     """How this controller is to work: what ends with it."""
     from hostler.wiring import Wanted
 
-    return Wanted(**launching(given), **shaping(given), **seeing(given), **reaching(given), **entrusted(given), **more)
+    return Wanted(
+        **launching(given), **shaping(given), **seeing(given), **reaching(given), **entrusted(given), **more
+    )
 
 
 def printable(words: str) -> str:
