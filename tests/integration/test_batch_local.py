@@ -33,7 +33,9 @@ def test_jobs_run_without_ssh(hostler: Hostler, here: list[str], tmp_path: Path)
     wait_until(lambda: not [*(tmp_path / "base" / "hostler").glob("*/*/*")], what="the spool is swept")
 
 
-def test_jobs_of_this_machine_do_not_find_a_secret_that_we_were_given(hostler: Hostler, here: list[str]) -> None:
+def test_jobs_of_this_machine_do_not_find_a_secret_that_we_were_given(
+    hostler: Hostler, here: list[str]
+) -> None:
     words = ("--ssh-password", "env:WORD", "--key-passphrase", "env:WORD", "--", "env", ":::")
     done = hostler("batch", *here, *words, "A=1", WORD="hunter2", OTHER="x")
     assert done.code == 0 and b"OTHER=x" in done.out and b"hunter2" not in done.out, done.err
