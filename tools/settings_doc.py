@@ -6,7 +6,6 @@ touch the words around them.
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -39,8 +38,9 @@ def page() -> str:
     """The page with its tables as they should be."""
     text = PAGE.read_text(encoding="utf-8")
     for mark, table in (("tools/settings_doc.py", guarded()), ("variables", variables())):
-        between = re.compile(rf"(<!-- begin: {re.escape(mark)} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = between.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text, count=1)
+        before, begin, rest = text.partition(f"<!-- begin: {mark} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        text = f"{before}{begin}{table}\n{end}{after}"
     return text
 
 
