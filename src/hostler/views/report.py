@@ -40,8 +40,9 @@ class Slow:
 class Findings:
     """What a report tells beside the summary.
 
-    `failures` come most first, `commands` holds those of the jobs that are named first; `looked_at` is how many bad jobs they were made of, when not all were. `repeated`
-    are jobs of which an attempt may have run twice, `repeated_count` how many there are.
+    `failures` come most first, `commands` holds those of the jobs that are named first; `looked_at` is how many bad
+    jobs they were made of, when not all were. `repeated` are jobs of which an attempt may have run twice,
+    `repeated_count` how many there are.
     """
 
     failures: Sequence[Cluster] = ()
