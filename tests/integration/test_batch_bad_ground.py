@@ -139,7 +139,7 @@ def test_much_output_without_a_newline_takes_little_memory(
     ours, theirs = os.pipe()
     count, most = 0, 0
     words = ["--", f"head -c {size} /dev/zero | tr '\\0' x; echo", ":::", "a"]
-    running = hostler.start("batch", "--hosts", "sandbox1", *how, *words, stdout=theirs)
+    running = hostler.start("batch", *ONE, "--output-limit", "4G", *how, *words, stdout=theirs)
     os.close(theirs)
     with open(ours, "rb", buffering=0) as reader:
         while read := reader.read(1 << 20):
