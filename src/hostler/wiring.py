@@ -26,6 +26,7 @@ from hostler.links.attempt import AttemptLink
 from hostler.links.choosing import Choices, ChoosingLink
 from hostler.links.runner import RunnerLink
 from hostler.links.sudo import Sudo
+from hostler.model.durations import format_duration
 from hostler.model.endings import Ended
 from hostler.model.events import JobsRequeued, RunFinished, RunStarted
 from hostler.model.hosts import Host
@@ -48,7 +49,7 @@ from hostler.views.live import Live, draws
 from hostler.views.requestnews import RequestNews
 from hostler.views.running import RunningJobs
 from hostler.views.showing import JobOutput, LineOutput, Printer
-from hostler.views.tables import counted
+from hostler.views.tables import counted, listed
 from hostler.views.tags import tag_of
 from hostler.views.words import command_words
 from hostler.views.workerlogs import WorkerLogs
@@ -183,6 +184,7 @@ class OpenRun:
         hands = [hand for hand in batch.hands.values() if hand.id in self._workers]
         up = [hand for hand in hands if hand.line in (Line.UP, Line.LEAVING, Line.RELEASED)]
         out = [hand for hand in hands if hand.line in (Line.RESTING, Line.LOST) or hand.failures]
+        unseen = [hand for hand in hands if hand.open and hand.went]
         done = sum(count for state, count in counts.items() if state.final)
         now = SystemClock().steady()
         left = counts[JobState.QUEUED] + counts[JobState.OPEN]
@@ -201,6 +203,11 @@ class OpenRun:
             phase = "paused"
         elif not up and left:
             phase = "connecting"
+        elif unseen and not any(hand.open for hand in hands if not hand.went):
+            jobs = counted(sum(len(hand.open) for hand in unseen), "job")
+            names = listed([self._workers[hand.id].host.name for hand in unseen], shown=2)
+            rest = round(max(0.0, min(hand.until for hand in unseen) - SystemClock().now()))
+            phase = f"{jobs} left on {names}, given up in {format_duration(rest)}"
         known = (JobState.OK, JobState.FAILED, JobState.TIMEOUT, JobState.LOST)
         return Progress(
             number=self.number,

@@ -110,8 +110,11 @@ class Batch:
 
     @property
     def running(self) -> int:
-        """How many jobs are at work, as far as is known: no host works on more than it has slots."""
-        return sum(min(len(hand.open), hand.slots) for hand in self.hands.values())
+        """How many jobs are at work, as far as is known: no host works on more than it has slots.
+
+        Those of hosts that we have lost sight of may be, but nobody knows.
+        """
+        return sum(min(len(hand.open), hand.slots) for hand in self.hands.values() if not hand.went)
 
     @property
     def ending(self) -> bool:

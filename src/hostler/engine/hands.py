@@ -70,6 +70,7 @@ class Hand:
     resting: bool = False
     renewed: float = 0.0
     went: float = 0.0
+    until: float = 0.0
     came: float = 0.0
     ended: float = 0.0
     why: str = ""

@@ -70,7 +70,7 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
         hand.went = batch.at
         seconds = max(0.0, batch.spec.lease + MARGIN - (batch.at - (hand.renewed or batch.at)))
         batch.effects.append(AwaitLease(hand.id, seconds, hand.went))
-        until = batch.at + seconds
+        until = hand.until = batch.at + seconds
     if fact.fatal or (batch.ending and hand.failures):
         hand.line = Line.LOST
         batch.happen(HostLost(at=batch.at, worker=hand.id, why=fact.why))
