@@ -57,7 +57,7 @@ async def _ask(called: str, make: Make, jobs: Callable[[], Jobs]) -> int:
         wish = make(store, run(store.reader, number))
         if isinstance(wish, str):
             return said(number, wish)
-        from hostler.wiring import owner_name
+        from hostler.wiring.names import owner_name
 
         made = await store.make_request(number, wish, who=owner_name(), at=SystemClock().now(), jobs=jobs())
         found = await answered(store, number, made, wish)
@@ -105,7 +105,10 @@ async def answered(store: SqliteStore, number: int, made: int, wish: Wish) -> Re
 
 async def _visit(store: SqliteStore, number: int, wish: Wish) -> int:
     """Do what is asked of a run that nobody works on; 1 when that was done, 0 when somebody else was faster."""
-    from hostler.wiring import Wanted, open_batch, owner_name, provider
+    from hostler.wiring.batch import open_batch
+    from hostler.wiring.machines import provider
+    from hostler.wiring.names import owner_name
+    from hostler.wiring.wanted import Wanted
 
     try:
         claim = await store.claim(number, owner=owner_name(), at=SystemClock().now())

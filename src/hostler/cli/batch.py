@@ -26,7 +26,7 @@ from hostler.errors import UsageError
 
 if TYPE_CHECKING:
     from hostler.cli.splitter import Split
-    from hostler.wiring import Wanted
+    from hostler.wiring.wanted import Wanted
 
 EXAMPLES = """\b
 Examples:
@@ -146,7 +146,7 @@ def overrides(options: dict[str, Any]) -> dict[str, Any]:
 
 def wanted(given: dict[str, Any], /, **more: Any) -> Wanted:
     """How this controller is to work: what ends with it."""
-    from hostler.wiring import Wanted
+    from hostler.wiring.wanted import Wanted
 
     return Wanted(
         **launching(given), **shaping(given), **seeing(given), **reaching(given), **entrusted(given), **more

@@ -39,7 +39,7 @@ launching_options = group(
 
 def launching(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of Wanted that are about launched machines. Raises UsageError."""
-    from hostler.wiring import PROVIDERS
+    from hostler.wiring.machines import PROVIDERS
 
     if options["resume"] or options["retry"]:
         options = said_only(options)

@@ -24,7 +24,11 @@ from hostler.model.runs import BatchSpec, RunRow
 from hostler.stores.sqlite import Claim, SqliteStore
 from hostler.views.console import Console
 from hostler.views.tables import counted
-from hostler.wiring import OpenRun, Wanted, new_uid, open_batch, owner_name, provider, submit, with_state
+from hostler.wiring.batch import open_batch, submit, with_state
+from hostler.wiring.machines import provider
+from hostler.wiring.names import new_uid, owner_name
+from hostler.wiring.openrun import OpenRun
+from hostler.wiring.wanted import Wanted
 
 
 async def new_run(

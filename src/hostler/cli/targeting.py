@@ -50,7 +50,7 @@ def chosen_hosts(options: dict[str, Any]) -> list[Host]:
     """The hosts that the options name. Raises UsageError, SpecError."""
     from hostler.manifests import load_inventory, read_hostfile
     from hostler.model.hosts import Inventory, refuse_twins
-    from hostler.wiring import sandbox_hosts
+    from hostler.wiring.machines import sandbox_hosts
 
     files = [Path(path) for path in options["inventory"]]
     inventory = load_inventory(files, extra=sandbox_hosts())

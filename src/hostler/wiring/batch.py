@@ -1,0 +1,177 @@
+"""A batch accepted, and opened to be worked on: the same path for a new run and for one taken up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from hostler.bus import Bus
+from hostler.clock import SystemClock
+from hostler.engine.batch import Batch
+from hostler.engine.summary import Progress
+from hostler.links.choosing import Choices
+from hostler.model.events import JobsRequeued, RunStarted
+from hostler.model.hosts import Host
+from hostler.model.jobs import RETRYABLE
+from hostler.model.runs import BatchSpec
+from hostler.model.templates import Template
+from hostler.ports import View
+from hostler.stores.outputs import RunOutputs, read_output
+from hostler.stores.reads.runs import run as find_run
+from hostler.stores.sqlite import Claim, SqliteStore
+from hostler.views.console import Console
+from hostler.views.hostnews import HostNews
+from hostler.views.live import Live
+from hostler.views.requestnews import RequestNews
+from hostler.views.showing import Printer
+from hostler.views.tags import tag_of
+from hostler.wiring.names import new_token, owner_name
+from hostler.wiring.openrun import OpenRun
+from hostler.wiring.shown import (
+    Names,
+    StoredOrder,
+    command_of,
+    files_beside,
+    output_by,
+    table_of,
+    worker_logs,
+)
+from hostler.wiring.wanted import Wanted
+from hostler.wiring.ways import limited, link, ways
+from hostler.work.batch import BatchWork, Setting
+
+
+async def submit(
+    store: SqliteStore,
+    *,
+    spec: BatchSpec,
+    command: str,
+    hosts: Sequence[Host],
+    jobs: Iterable[tuple[tuple[bytes, ...], bytes]],
+    uid: str,
+) -> int:
+    """Accept a batch: when this returns its number, all of it is on disk. Raises UsageError, StoreError."""
+    return await store.create_batch(
+        uid=uid,
+        spec=spec,
+        command=command,
+        hosts=hosts,
+        tokens=[new_token() for _ in hosts],
+        jobs=jobs,
+        at=SystemClock().now(),
+    )
+
+
+def with_state(path: Path | None = None) -> SqliteStore:
+    """The store of this account's state folder, or of `path`. Raises StoreError."""
+    from hostler.stores.folder import state_dir
+    from hostler.stores.sqlite import open_store
+
+    return open_store(path or state_dir())
+
+
+async def open_batch(
+    store: SqliteStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = (),
+    visit: bool = False,
+) -> OpenRun:  # fmt: skip
+    """Take up a run that was claimed, new or not: the same path for both. Raises StoreError.
+
+    A `visit` answers what is asked of a run that nobody works on, and does nothing else.
+    """
+    clock, number = SystemClock(), claim.run
+    folder = store.run_folder(number)
+    assert folder is not None, "a run is worked on from a store on disk"
+    files = RunOutputs(folder, epoch=claim.epoch)
+    table = table_of(console, wanted)
+    read = partial(read_output, folder)
+    printer = Printer(console, read=read, tag=tag_of(wanted.tag) if wanted.tag else None, table=table)
+    output = output_by(
+        printer, console, wanted=wanted, order=lambda: StoredOrder(store.reader, number, claim.seq)
+    )
+    news = HostNews(console.note)
+    bus = Bus(
+        store,
+        run=number,
+        epoch=claim.epoch,
+        seq=claim.seq,
+        views=[
+            output,
+            news,
+            *(() if visit else (RequestNews(console.note),)),
+            *views,
+            *((table,) if table else ()),
+        ],
+        clock=clock,
+        say=console.urge,
+    )
+    started = RunStarted(at=clock.now(), epoch=claim.epoch, owner=owner_name(), options=wanted.options)
+    if not visit:
+        await bus.commit([started])
+    rows = await store.batch_rows(number)
+    if wanted.retry:
+        states = tuple(state for state in RETRYABLE if rows.counts.get(state))
+        count = sum(rows.counts[state] for state in states)
+        if count:
+            put_back = JobsRequeued(at=clock.now(), states=tuple(map(int, states)), count=count)
+            await bus.commit([put_back])
+            rows = await store.batch_rows(number)
+    spec, workers = rows.spec, {worker.id: worker for worker in rows.workers}
+    for filed in files_beside(store.reader, number, spec, read=read):
+        bus.watch(filed)
+    logs = None
+    if wanted.worker_logs:
+        logs = worker_logs(store.reader, number, spec, folder=folder, say=console.note)
+        bus.watch(logs)
+    printer.names = Names(workers)
+    news.names = {worker.id: worker.host.name for worker in rows.workers}
+    assert store.folder is not None
+    choosing = ways(store.folder, wanted=wanted, say=console.note)
+    transport = limited(choosing, wanted=wanted)
+    batch = Batch.load(replace(rows, last_seen=claim.last_seen))
+    if visit:
+        batch.visiting, batch.stopping, batch.draining = True, False, False
+    work = BatchWork(
+        batch,
+        setting=Setting(
+            number=number,
+            workers=workers,
+            template=Template.from_json(spec.template),
+            connect_timeout=wanted.connect_timeout,
+        ),
+        store=store,
+        bus=bus,
+        files=files,
+        make_link=partial(
+            link,
+            transport=transport,
+            claim=claim,
+            batch=batch,
+            password=wanted.as_password,
+            choices=Choices(console.note),
+        ),
+        way=choosing.taken,
+        show=output,
+        news=news,
+        clock=clock,
+    )
+    if table is not None:
+        table.names = news.names
+        table.command = partial(command_of, work.batch, Template.from_json(spec.template))
+        table.load(rows.open)
+    progress: list[Callable[[], Progress]] = []
+    live = Live(
+        console,
+        lambda: progress[0](),
+        clock=clock,
+        colour=wanted.colour,
+        quiet=wanted.quiet or wanted.progress == "none",
+        table=table,
+    )
+    run = OpenRun(work, bus, live, number=number, workers=workers, transport=transport)
+    run.was_over = visit and find_run(store.reader, number).state in ("finished", "stopped")
+    run.beat = partial(store.beat, claim)
+    run.logs = logs
+    progress.append(run.progress)
+    return run

@@ -1,0 +1,122 @@
+"""What shows a run: printed output, files beside it, the table of what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hostler.engine.batch import Batch
+from hostler.model.endings import Ended
+from hostler.model.jobs import OutputRef
+from hostler.model.runs import BatchSpec, Worker
+from hostler.model.templates import Template
+from hostler.ports import View
+from hostler.stores.outputs import read_both, tail
+from hostler.stores.reading import Reader
+from hostler.stores.reads import endings
+from hostler.views.console import Console
+from hostler.views.inorder import InOrder, Order
+from hostler.views.live import draws
+from hostler.views.running import RunningJobs
+from hostler.views.showing import JobOutput, LineOutput, Printer
+from hostler.views.words import command_words
+from hostler.views.workerlogs import WorkerLogs
+from hostler.wiring.wanted import Wanted
+
+
+def output_by(
+    printer: Printer, console: Console, *, wanted: Wanted, order: Callable[[], Order]
+) -> JobOutput | LineOutput | InOrder:
+    """Who prints what jobs write."""
+    if wanted.keep_order:
+        return InOrder(printer, order)
+    return LineOutput(printer, console) if wanted.line_buffer else JobOutput(printer)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOrder:
+    """A run's jobs as its store has them, and the attempts that ended behind event number `since`."""
+
+    reader: Reader
+    run: int
+    since: int
+
+    def unfinished(self, after: int) -> int | None:
+        return endings.next_unfinished(self.reader, self.run, after=after)
+
+    def between(self, after: int, before: int | None) -> Iterator[Ended]:
+        return endings.ended_between(self.reader, self.run, after=after, before=before, since=self.since)
+
+
+class Names(Mapping[int, str]):
+    """The names of workers, also of those that join later."""
+
+    def __init__(self, workers: Mapping[int, Worker]) -> None:
+        self._workers = workers
+
+    def __getitem__(self, worker: int) -> str:
+        return self._workers[worker].host.name
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._workers)
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+
+def files_beside(
+    reader: Reader, run: int, spec: BatchSpec, *, read: Callable[[OutputRef, int], Iterable[bytes]]
+) -> Iterator[View]:
+    """The files that are written beside a run, brought up to date. Raises UsageError."""
+    fetch = partial(endings.ended, reader, run)
+    if spec.joblog:
+        from hostler.views.joblog import JobLog
+
+        template = Template.from_json(spec.template)
+        joblog = JobLog(
+            Path(spec.joblog), fetch=fetch, command=lambda e: command_words(template, e.args, e.job)
+        )
+        joblog.begin(endings.all_ended(reader, run))
+        yield joblog
+    if spec.results:
+        from hostler.views.results import Results
+
+        results = Results(Path(spec.results), fetch=fetch, read=read)
+        results.begin(endings.all_ended(reader, run))
+        yield results
+
+
+def worker_logs(
+    reader: Reader, run: int, spec: BatchSpec, *, folder: Path, say: Callable[[str], None]
+) -> WorkerLogs:
+    """A file per host, brought up to date."""
+    template = Template.from_json(spec.template)
+    logs = WorkerLogs(
+        folder / "workers",
+        run=run,
+        fetch=partial(endings.ended, reader, run),
+        command=lambda ended: command_words(template, ended.args, ended.job),
+        read=partial(read_both, folder),
+        tail=partial(tail, folder),
+        later=asyncio.get_running_loop().call_later,
+        say=say,
+    )
+    logs.begin(endings.all_ended(reader, run))
+    return logs
+
+
+def table_of(console: Console, wanted: Wanted) -> RunningJobs | None:
+    """The table of running jobs, where somebody can see it."""
+    seen = console.stderr_terminal is not None and draws(os.environ)
+    return RunningJobs() if seen and wanted.progress == "auto" and not wanted.quiet else None
+
+
+def command_of(batch: Batch, template: Template, worker: int, job: int) -> str:
+    """The command of a job that a worker holds."""
+    held = (held.queued for held in batch.hands[worker].open.values() if held.queued.job == job)
+    queued = next(held, None)
+    return command_words(template, queued.args, job, width=200) if queued else ""

@@ -1,0 +1,37 @@
+"""What a person wants of a controller, beside what its run says. It must never import what works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostler.model.secrets import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How a controller is to work on a run. `options` override the run's own from now on.
+
+    `launch` is how many machines `provider` is to launch for it; with `keep` they are left running at its end.
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    launch: int = 0
+    provider: str = "sandbox"
+    keep: bool = False
+    retry: bool = False
+    line_buffer: bool = False
+    keep_order: bool = False
+    tag: str | None = None
+    quiet: bool = False
+    colour: bool = False
+    progress: str = "auto"
+    worker_logs: bool = False
+    strict: bool | None = None
+    connect_timeout: float = 30.0
+    stop_on_pipe: bool = False
+    forks: int = 64
+    as_password: Secret | None = None
+    transport: str = "auto"
+    password: Secret | None = None
+    passphrase: Secret | None = None

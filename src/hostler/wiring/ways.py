@@ -1,0 +1,84 @@
+"""How hosts are reached, and how work is spoken of on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from hostler.clock import SystemClock
+from hostler.engine.batch import Batch
+from hostler.links.attempt import AttemptLink
+from hostler.links.choosing import Choices, ChoosingLink
+from hostler.links.runner import RunnerLink
+from hostler.links.sudo import Sudo
+from hostler.model.runs import Worker
+from hostler.model.secrets import Secret
+from hostler.ports import Transport
+from hostler.stores.sqlite import Claim
+from hostler.transports.choosing import Choosing
+from hostler.wiring.wanted import Wanted
+
+
+def ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Choosing:
+    """Every way to hosts, and the choice among them; `why` tells it without contacting a host."""
+    # A quarter of a second, which a refusal needn't wait for.
+    from hostler.transports.asyncssh import AsyncsshTransport
+    from hostler.transports.local import LocalTransport
+    from hostler.transports.logins import Secrets
+    from hostler.transports.needs import Needs
+    from hostler.transports.openssh import OpensshTransport
+    from hostler.transports.sshconfig import files
+    from hostler.transports.survey import survey
+
+    secrets = Secrets(password=wanted.password, passphrase=wanted.passphrase)
+    asyncssh = AsyncsshTransport(state=state, strict=wanted.strict, secrets=secrets, say=say)
+    openssh = OpensshTransport(state=state, strict=wanted.strict, secrets=secrets, say=say)
+    needs = Needs(survey(files(None)), said=openssh.said, way=asyncssh.way, env=os.environ)
+    every: dict[str, Transport] = {"asyncssh": asyncssh, "openssh": openssh, "local": LocalTransport()}
+    return Choosing(every, usual=wanted.transport, needs=needs.of)
+
+
+def limited(choosing: Choosing, *, wanted: Wanted) -> Transport:
+    """How hosts are reached: each its own way, and not too many at once."""
+    from hostler.transports.limited import LimitedTransport
+
+    return LimitedTransport(choosing, limit=wanted.forks)
+
+
+def link(
+    worker: Worker,
+    *,
+    transport: Transport,
+    claim: Claim,
+    batch: Batch,
+    password: Secret | None,
+    choices: Choices,
+) -> ChoosingLink:
+    spec = batch.spec
+    runner = RunnerLink(
+        worker.host,
+        transport=transport,
+        clock=SystemClock(),
+        uid=claim.uid,
+        run=claim.run,
+        token=worker.token,
+        epoch=claim.epoch,
+        slots=spec.slots or worker.host.slots,
+        lease=spec.lease,
+        sudo=Sudo(spec.as_user, password) if spec.as_user else None,
+        pty=spec.pty,
+        output_limit=spec.output_limit,
+        spool_max=spec.spool_max,
+        spool_keep=spec.spool_keep,
+        env=spec.env,
+        workdir=spec.workdir,
+    )
+    by_sh = partial(
+        AttemptLink, worker.host, transport=transport, clock=SystemClock(), uid=claim.uid, run=claim.run,
+        token=worker.token, epoch=claim.epoch, slots=spec.slots or worker.host.slots, lease=spec.lease,
+        output_limit=spec.output_limit, spool_keep=spec.spool_keep, env=spec.env, workdir=spec.workdir,
+    )  # fmt: skip
+    unable = "--as" if spec.as_user else "--pty" if spec.pty else ""
+    return ChoosingLink(runner, attempts=by_sh, choices=choices, spool=worker.spool, unable=unable)
