@@ -6,6 +6,7 @@ It must never grow fixtures that only one folder of tests needs; those stand in 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from hypothesis import settings
 # Speed is the benchmarks' business: a slow machine is no failure.
 settings.register_profile("hostler", deadline=None)
 settings.load_profile("hostler")
+
+# Who runs us in the background of a script has these ignored, and so would all that we start.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

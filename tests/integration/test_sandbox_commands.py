@@ -100,13 +100,13 @@ def test_list_tells_people_and_scripts_the_same(alone: Lab) -> None:
     told = json.loads(hostler(alone, "sandbox", "list", "--json").stdout)
     assert [(each["name"], each["state"], each["run"]) for each in told] == [
         ("sandbox1", "up", None),
-        (owned.name, "up", "run1"),
+        (owned.name, "up", "1" * 32),
     ]
     assert told[0]["expires"] == pytest.approx(told[0]["started"] + 3600)
     assert Path(told[0]["identity"]).is_file() and told[0]["host_key"].startswith("ssh-ed25519 ")
     text = hostler(alone, "sandbox", "list").stdout
     assert (
-        "sandbox1" in text and told[0]["endpoint"] in text and re.search("59m|1h00m", text) and "run1" in text
+        "sandbox1" in text and told[0]["endpoint"] in text and re.search("59m|1h00m", text) and "1" * 32 in text
     )
 
 

@@ -30,6 +30,9 @@ from hostler.wiring.names import new_uid, owner_name
 from hostler.wiring.openrun import OpenRun
 from hostler.wiring.wanted import Wanted
 
+#: Seconds that who leaves at once gives the terminal to take what was printed.
+OFF_SCREEN = 1.0
+
 
 async def new_run(
     *,
@@ -216,6 +219,10 @@ async def _work(
     except asyncio.CancelledError:
         if not signals.seen:
             raise
+        # What is said now goes past the console: the live lines must be off the screen, a stuck one can't hold us.
+        with suppress(TimeoutError, asyncio.CancelledError):
+            async with asyncio.timeout(OFF_SCREEN):
+                await console.drained()
         if code is None:
             _left_behind(run, claim.run)
         await machines.left()
