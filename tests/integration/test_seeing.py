@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import termios
 import threading
@@ -179,3 +180,25 @@ def test_the_table_can_be_left_out(hostler: Hostler, choice: str) -> None:
     terminal.end()
     assert not [row for row in seen if "sandbox" in row and "sleep" in row and row[:2] == "  "]
     assert any(" run 2" in row for row in seen) is (choice == "line")
+
+
+def test_what_a_second_int_says_stands_on_lines_of_its_own(hostler: Hostler, effects: Effects) -> None:
+    stubborn = 'trap "" TERM; echo begun >> "$1"; while [ ! -e "$1.go" ]; do sleep 0.1; done'
+    terminal = Terminal(
+        hostler, "batch", *ALL, "-j", "1", "--", "sh", "-c", stubborn, "-", str(effects), ":::", "a", "b",
+        width=160, height=24,
+    )  # fmt: skip
+    try:
+        effects.wait(2, "begun")
+        terminal.running.signal(signal.SIGINT)
+        wait_until(
+            lambda: any("stopping: waiting for 2 jobs to end" in row for row in terminal.screen),
+            what="the bottom line",
+        )
+        terminal.running.signal(signal.SIGINT)
+        printed = terminal.end()
+    finally:
+        effects.go()
+    said = [line for line in printed if "may still run" in line or "left batch 1" in line]
+    assert len(said) == 3 and all(line.startswith("hostler: ") for line in said), printed
+    assert not any("stopping" in line for line in printed), printed
