@@ -33,6 +33,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 HOST_KEYS = (*FIELDS, "tags", "vars")
 #: What many hosts can have in common: not where they are, nor who they are.
 SHARED_KEYS = tuple(key for key in HOST_KEYS if key not in ("address", "host_key"))
+#: Variables that hostler itself reads: people look for them among the keys.
+READ_VARS = ("python", "spool", "shell", "transport")
 
 
 def read_sheet(path: Path, text: str) -> Sheet:
@@ -173,6 +175,8 @@ class _Reading:
         entries = self._open_mapping(node, what)
         for key, (line, _) in entries.items():
             if key not in allowed:
+                if key in READ_VARS and "vars" in allowed:
+                    self._refuse(line, f"{what}: {key!r} is a variable: write it below vars")
                 from difflib import get_close_matches
 
                 close = get_close_matches(key, allowed, n=1)
