@@ -97,6 +97,33 @@ def test_jobs_and_hosts_join_a_run_that_is_under_way(hostler: Hostler, effects: 
     assert {attempt["host"] for attempt in hostler.json("log", "last")} == {"sandbox1", "sandbox2"}
 
 
+@pytest.mark.parametrize(
+    ("options", "first", "words", "more", "printed"),
+    [
+        (("--header", ":", "--colsep", ","), b"name,age\nbob,3\n", ("{name} {age}",), b"x,4\ny,5\n", ["x 4", "y 5"]),
+        (("--words",), b"a 'b c'\n", ("{2}:{1}",), b"d 'e f'\n", ["e f:d"]),
+        (("-0",), b"a\0", ("{}",), b"one\ntwo\0", ["one", "two"]),
+    ],
+    ids=["colsep", "words", "null"],
+)  # fmt: skip
+def test_jobs_that_are_added_are_cut_as_the_runs_own_were(
+    hostler: Hostler, options: tuple[str, ...], first: bytes, words: tuple[str, ...], more: bytes, printed: list[str]
+) -> None:  # fmt: skip
+    begun = hostler("batch", *ONE, *options, "--", "printf", "%s\\n", *words, stdin=first)
+    assert begun.code == 0, begun.err
+    hostler("add", "last", stdin=b"").refused("no jobs")
+    added = hostler("add", "last", stdin=more)
+    assert added.code == 0, added.err
+    again = hostler("batch", "--resume", "last")
+    assert (again.code, again.lines) == (0, printed), again.err
+
+
+def test_a_line_of_too_few_columns_adds_nothing(hostler: Hostler) -> None:
+    assert hostler("batch", *ONE, "--colsep", ",", "--", "echo", "{2}", stdin=b"a,b\n").code == 0
+    hostler("add", "last", stdin=b"c,d\ne\n").refused("stdin: line 2", "{2}")
+    assert hostler.json("status", "last")["counts"] == {"ok": 1}
+
+
 def test_jobs_added_to_a_finished_run_wait_for_a_resume(hostler: Hostler, effects: Effects) -> None:
     effects.go()
     assert hostler("batch", *ONE, *effects.waiting("a")).code == 0

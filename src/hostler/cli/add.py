@@ -34,12 +34,14 @@ Examples:
 def command(split: Split, /, name: str, stray: tuple[str, ...], **options: Any) -> int:
     """Add jobs for the run's own command, or hosts, or both.
 
-    Jobs come from behind ':::', from --jobs FILE, or, where no hosts are named, from stdin. A run that nobody works
-    on, or that has finished, keeps them for 'hostler batch --resume'. RUN is a run's number, the first letters of its
-    uid, or 'last'.
+    Jobs come from behind ':::', from --jobs FILE, or, where no hosts are named, from stdin. They are read as the run's
+    own were: cut by its --colsep or --words, ended by NUL with its -0; a header is not given again. A run that nobody
+    works on, or that has finished, keeps them for 'hostler batch --resume'. RUN is a run's number, the first letters
+    of its uid, or 'last'.
     """
     from hostler.cli.asking import ask
-    from hostler.cli.jobsource import JobSource
+    from hostler.cli.jobsource import NO_JOBS, JobSource
+    from hostler.cli.rows import Form
     from hostler.model.hosts import refuse_twins
     from hostler.model.requests import Add
     from hostler.model.templates import Template
@@ -51,19 +53,26 @@ def command(split: Split, /, name: str, stray: tuple[str, ...], **options: Any) 
     if split.command is not None:
         raise UsageError("the run keeps its command: leave out '--' and what is behind it")
     hosts = tuple(chosen_hosts(options)) if names_hosts(options) else ()
+    wanted = bool(split.sources or options["job_file"] or not hosts)
+    sources: list[JobSource] = []  # one at most, made when the run has said how its lines are cut
     with ExitStack() as stack:
-        wanted = bool(split.sources or options["job_file"] or not hosts)
-        source = JobSource(split.sources, options["job_file"], marks=split.marks) if wanted else None
-        if source is not None:
-            stack.callback(source.close)
 
         def make(store: SqliteStore, row: RunRow) -> Wish | str:
-            if source is not None:
-                source.fill(Template.from_json(spec(store.reader, row.number).template))
+            plan = spec(store.reader, row.number)
+            if wanted:
+                form = Form.of_kept(plan.reading)
+                sources.append(JobSource(split.sources, options["job_file"], marks=split.marks, form=form))
+                stack.callback(sources[0].close)
+                sources[0].fill(Template.from_json(plan.template))
             refuse_twins(hosts, enrolled=[each.host for each in workers(store.reader, row.number)])
             return Add(hosts=hosts)
 
         def jobs() -> Jobs:
-            return source.jobs(check=lambda: None) if source is not None else ()
+            job = None
+            for source in sources:
+                for job in source.jobs(check=lambda: None):
+                    yield job
+            if wanted and job is None:
+                raise UsageError(NO_JOBS)
 
         return ask(name, make, jobs=jobs)

@@ -115,7 +115,7 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
 
         from hostler.cli.running import new_run
 
-        spec = BatchSpec(template=template.to_json(), seed=form.seed, **changes)
+        spec = BatchSpec(template=template.to_json(), seed=form.seed, reading=form.kept(), **changes)
         shown = printable(" ".join(split.command)) if split.command else "(each line is a command)"
         return asyncio.run(new_run(spec=spec, command=shown, hosts=hosts, source=source, wanted=how))
 

@@ -28,6 +28,7 @@ GATHER = 1 << 16
 
 def dry_run(source: JobSource, template: Template, *, hosts: Sequence[Host], launch: int, quiet: bool) -> int:
     """Print each job's command as it would be typed; gives the exit code. Raises UsageError as the run would."""
+    from hostler.cli.jobsource import NO_JOBS
     from hostler.views.tables import counted
     from hostler.views.words import command_words
 
@@ -41,7 +42,7 @@ def dry_run(source: JobSource, template: Template, *, hosts: Sequence[Host], lau
             lines, size = [], 0
     _print(lines)
     if not count:
-        raise UsageError("no jobs: give one a line on stdin, after :::, or with --jobs FILE")
+        raise UsageError(NO_JOBS)
     if not quiet:
         where = [f"on {counted(len(hosts), 'host')}"] if hosts else []
         if launch:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: Seconds between two looks at whether a signal has come, and until a silent stdin is spoken of.
 LOOK = 0.2
 SILENT = 3.0
+NO_JOBS = "no jobs: give one a line on stdin, after :::, or with --jobs FILE"
 #: Lines of files behind `::::` that are combined with others have to be held: so many bytes of them.
 HELD = 256 << 20
 
@@ -76,6 +77,8 @@ class JobSource:
         there = len(self.names) or (sum(map(len, (rows[0] for rows in self._lists if rows))) or 1)
         known = self.names or self._form.plain
         if known and template.needs > there:
+            if not (all(self._lists) if self._file is None else next(self._lines, None)):
+                raise UsageError(NO_JOBS)
             raise UsageError(f"the command asks for argument {{{template.needs}}}, and each job has {there}")
         self._key = template.key
 

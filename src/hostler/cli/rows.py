@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle, islice, product
+from typing import Any
 
 from hostler.errors import UsageError
 
@@ -30,6 +31,25 @@ class Form:
     header: bool = False
     link: bool = False
     seed: int | None = None
+
+    def kept(self) -> dict[str, Any] | None:
+        """What jobs that are added later are read by, for a spec: all but order and header; None where lines are plain.
+
+        >>> Form(null=True).kept(), Form.of_kept(None).null
+        ({'null': True}, False)
+        """
+        made: dict[str, Any] = {name: True for name in ("null", "words", "link") if getattr(self, name)}
+        if self.colsep is not None:
+            made["colsep"] = self.colsep.pattern.decode("utf-8", "surrogateescape")
+        return made or None
+
+    @classmethod
+    def of_kept(cls, kept: Mapping[str, Any] | None) -> Form:
+        """The form that `kept` gave."""
+        made = dict(kept or {})
+        if "colsep" in made:
+            made["colsep"] = column_separator(made["colsep"])
+        return cls(**made)
 
     @property
     def plain(self) -> bool:

@@ -27,7 +27,8 @@ class BatchSpec:
     written beside the run, absolute paths here. `as_user` is the account that jobs run as where it is not the one
     logged in to; with `pty` each gets a terminal. Of a stream beyond `output_limit` bytes the middle is not kept. A
     host's disk may be filled by `spool_max` (up to 1 a part of what is free, above that bytes),
-    and what older runs left there is removed after `spool_keep` seconds.
+    and what older runs left there is removed after `spool_keep` seconds. `reading` is how lines became arguments, in
+    the words of rows.Form, for jobs that are added later.
     """
 
     template: Any = None
@@ -48,6 +49,7 @@ class BatchSpec:
     output_limit: int = 1 << 30
     spool_max: float = 0.1
     spool_keep: float = 604800.0
+    reading: dict[str, Any] | None = None
 
     @property
     def detached(self) -> bool:
