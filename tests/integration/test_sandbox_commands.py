@@ -98,7 +98,7 @@ def test_list_tells_people_and_scripts_the_same(alone: Lab) -> None:
     hostler(alone, "sandbox", "up", "1", "--lifetime", "1h")
     owned = of_a_run(alone)
     told = json.loads(hostler(alone, "sandbox", "list", "--json").stdout)
-    assert [(each["name"], each["state"], each["run"]) for each in told] == [
+    assert [(each["name"], each["state"], each["run_uid"]) for each in told] == [
         ("sandbox1", "up", None),
         (owned.name, "up", "1" * 32),
     ]

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -188,7 +188,37 @@ async def test_the_report_tells_scripts_all_that_people_are_told(state: Path, ca
     assert (failure["jobs"], failure["hosts"], failure["alike"]) == ([2], ["n2"], False)
     assert [host["name"] for host in told["hosts"]] == ["n1", "n2"]
     assert [slow["job"] for slow in told["slowest"]] == [3, 1, 4, 2, 2]
-    assert (told["maybe_repeated"], told["maybe_repeated_first"]) == (1, [3])
+    assert (told["maybe_duplicated"], told["maybe_duplicated_first"]) == (1, [3])
+
+
+def objects(value: object) -> Iterator[dict[str, object]]:
+    """Every object within a JSON value."""
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(each)
+
+
+async def test_scripts_are_told_the_same_by_the_same_words_whichever_verb_they_ask(
+    state: Path, capsys: CaptureFixture
+) -> None:
+    await (await troubled(state)).leave()
+    verbs = [["runs"], ["status", "1"], ["report", "1"], ["log", "1"], ["log", "1", "1"]]
+    told = [as_json(capsys, *words) for words in [*verbs, ["explain", "1", "1"], ["explain", "1", "n1"]]]
+    told += [json.loads(line) for line in shown(capsys, "events", "1", "--jsonl")[0].splitlines()]
+    seen = list(objects(told))
+    for each in seen:
+        assert ("number" in each) == ("uid" in each and "seq" not in each), each
+        assert not {"number", "run"} <= each.keys(), each
+    assert all({"uid", "run"} & each.keys() for each in told if isinstance(each, dict))
+    attempts = [each for each in seen if {"job", "attempt"} <= each.keys() and "attempts" not in each]
+    assert len({frozenset(each) for each in attempts}) > 3
+    assert all(each.get("host") in ("n1", "n2") or each["type"] == "attempt.superseded" for each in attempts)
+    others = {"n", "elapsed", "worker", "maybe_repeated", "jobid", "hostname"}
+    assert not [each for each in seen if others & each.keys() and "seq" not in each]
+    assert (
+        sum("maybe_duplicated" in each for each in seen) == 5
+    )  # the report, and two attempts asked for twice
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])

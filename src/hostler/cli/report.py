@@ -62,10 +62,16 @@ def facts(seen: Look, result: Summary, found: Findings) -> dict[str, Any]:
         ],
         "failures_looked_at": found.looked_at,
         "slowest": [
-            {"job": slow.job, "host": slow.host, "seconds": slow.elapsed, "command": slow.command}
+            {
+                "job": slow.job,
+                "attempt": slow.n,
+                "host": slow.host,
+                "seconds": slow.elapsed,
+                "command": slow.command,
+            }
             for slow in found.slowest
         ],
         "hosts": [host_facts(host, elapsed=result.elapsed) for host in found.hosts],
-        "maybe_repeated": found.repeated_count,
-        "maybe_repeated_first": list(found.repeated),
+        "maybe_duplicated": found.repeated_count,
+        "maybe_duplicated_first": list(found.repeated),
     }

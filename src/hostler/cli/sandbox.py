@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hostler.cli.options import Marked
+from hostler.cli.options import Marked, colour_option
 
 if TYPE_CHECKING:
     from hostler.providers.sandbox_files import Entry
@@ -114,21 +114,22 @@ def down(names: tuple[str, ...]) -> None:
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON list of objects; times are seconds since the epoch."
 )
-def list_(as_json: bool) -> None:
+@colour_option
+def list_(as_json: bool, color: str) -> None:
     """Show the sandbox hosts of this account, those of runs too."""
+    from hostler.cli.looking import colour_of, columns_of
     from hostler.clock import SystemClock
     from hostler.providers.sandbox_files import Registry
+    from hostler.views.tables import Column, table
 
     entries = Registry().entries()
     if as_json:
         click.echo(json.dumps([facts(entry) for entry in entries], indent=2))
         return
     now = SystemClock().now()
-    rows = [("NAME", "HOST", "STATE", "ENDS IN", "RUN")] if entries else []
-    rows += [_row(entry, now) for entry in entries]
-    widths = [max(len(row[n]) for row in rows) for n in range(5)] if rows else []
-    for row in rows:
-        click.echo("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+    heads = [Column(head, widest=None) for head in ("host", "endpoint", "state", "ends in", "run")]
+    rows = [_row(entry, now) for entry in entries]
+    click.echo(table(heads, rows, width=columns_of(1), colour=colour_of(1, color)), nl=False)
     if not entries:
         click.echo("hostler: no sandbox hosts; `hostler sandbox up 2` begins two", err=True)
 
@@ -145,7 +146,7 @@ def facts(entry: Entry) -> dict[str, object]:
             "port": record.port,
             "identity": record.identity,
             "host_key": record.host_key,
-            "run": record.run,
+            "run_uid": record.run,
             "started": record.started,
             "expires": record.expires,
             "pid": record.keeper.pid if record.keeper else None,
@@ -170,10 +171,10 @@ def _row(entry: Entry, now: float) -> tuple[str, str, str, str, str]:
 
     record = entry.record
     if record is None:
-        return (entry.name, "-", "dead", "-", "-")
+        return (entry.name, "", "dead", "", "")
     left = record.instance.left(now)
-    ends = "-" if left is None else format_duration(left)
-    return (entry.name, record.host.endpoint, _state(entry), ends, record.run or "-")
+    ends = "" if left is None else format_duration(left)
+    return (entry.name, record.host.endpoint, _state(entry), ends, record.run or "")
 
 
 def _check_writable(path: Path) -> None:

@@ -265,4 +265,6 @@ def from_data(type: str, at: float, data: dict[str, Any]) -> Event | None:
         return None
     known = {f.name for f in fields(cls)}
     values = {name: value for name, value in data.items() if name in known}
+    if "ending" in values:
+        values["ending"] = Ending(values["ending"])
     return cls(at=at, **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})

@@ -36,7 +36,7 @@ from hostler.model.events import (
     StopRequested,
     to_data,
 )
-from hostler.model.jobs import Ending, JobState
+from hostler.model.jobs import JobState
 from hostler.views.tables import counted, listed
 from hostler.views.text import one_line
 from hostler.views.words import ending_text
@@ -130,7 +130,7 @@ def _ended(event: AttemptEnded, names: Names) -> str:
 
 
 def _superseded(event: AttemptSuperseded, names: Names) -> str:
-    how = ending_text(Ending(event.ending), code=event.code)
+    how = ending_text(event.ending, code=event.code)
     return f"job {event.job}, attempt {event.n}, given up before, ended after all: {how}"
 
 
