@@ -57,7 +57,10 @@ def choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Choose:
             return await by_openssh.said(host)
 
         needs = Needs(survey(files(given)), said=said, way=by_asyncssh.way, env=env)
-        ways: dict[str, Transport] = {"asyncssh": by_asyncssh, "openssh": by_openssh}
+        ways: dict[str, Callable[[], Transport]] = {
+            "asyncssh": lambda: by_asyncssh,
+            "openssh": lambda: by_openssh,
+        }
         return Chooser(Choosing(ways, usual=usual, needs=needs.of), asked)
 
     return choose

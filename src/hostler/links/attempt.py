@@ -17,6 +17,7 @@ from hostler.errors import HostError, HostRefused, LineLost, RunnerFailed, Unrea
 from hostler.links import attempt_words as say
 from hostler.links.attempt_answers import Answer, Answers, Greeting, Grown, Parting, Piece, Stands, Told
 from hostler.links.attempt_state import BATCH, Held, choose
+from hostler.links.choosing import SPOOL
 from hostler.links.decode import words
 from hostler.links.runner import COMMAND, CREDIT, STARTS, STARTS_SIZE
 from hostler.model.hosts import Host
@@ -31,8 +32,6 @@ DEADLINE = 120.0
 PATIENCE = 10.0
 #: Bytes of words that go out as one message, and acknowledgements after which old marks are swept there.
 WORDS, SETTLE = 128 << 10, 256
-#: A spool of ours is told from a runner's by how its id begins.
-SPOOL = "sh"
 
 
 class AttemptLink:

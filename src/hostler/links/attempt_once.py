@@ -11,8 +11,8 @@ import secrets
 
 from hostler.errors import HostRefused, LineLost, RunnerFailed
 from hostler.links import attempt_words as say
-from hostler.links.attempt import SPOOL
 from hostler.links.attempt_answers import Answers, Parting
+from hostler.links.choosing import SPOOL
 from hostler.model.jobs import Start
 from hostler.model.reports import Lost, Refused, Result
 from hostler.ports import Connection

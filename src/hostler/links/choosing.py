@@ -10,13 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hostler.errors import HostRefused, NoPython
-from hostler.links.attempt import SPOOL, AttemptLink
 from hostler.links.runner import RunnerLink
 from hostler.model.jobs import Start
 from hostler.model.reports import Hello, Report
 
 if TYPE_CHECKING:
+    from hostler.links.attempt import AttemptLink
     from hostler.ports import Link
+
+#: A spool that is worked by sh is told from a runner's by how its id begins.
+SPOOL = "sh"
 
 
 class Choices:

@@ -18,7 +18,7 @@ AUTO = "auto"
 
 
 class Choosing:
-    """A ports.Transport over several, by name.
+    """A ports.Transport over several, by name. Each is made when the first host is to be reached by it.
 
     Hosts that name none are reached by the one called `usual`. "auto" means the ssh program (`openssh`) for those of
     which `needs` says why, AsyncSSH for all others.
@@ -26,18 +26,21 @@ class Choosing:
 
     def __init__(
         self,
-        ways: Mapping[str, Transport],
+        ways: Mapping[str, Callable[[], Transport]],
         *,
         usual: str,
         needs: Callable[[Host], Awaitable[str | None]] | None = None,
     ) -> None:
         self._ways, self._usual, self._needs = ways, usual, needs
+        self._made: dict[str, Transport] = {}
         self._chosen: dict[Host, tuple[str, str]] = {}
 
     async def connect(self, host: Host, *, deadline: float) -> Connection:
         """Open a line the host's own way. Raises HostRefused when there is none of that name, and as that way does."""
         name, _ = await self.choice(host)
-        return await self._ways[name].connect(host, deadline=deadline)
+        if name not in self._made:
+            self._made[name] = self._ways[name]()
+        return await self._made[name].connect(host, deadline=deadline)
 
     async def choice(self, host: Host) -> tuple[str, str]:
         """A host's way by name, and why it is that one. Raises HostRefused, Unreachable."""
@@ -61,7 +64,7 @@ class Choosing:
 
     async def close(self) -> None:
         """Let go of what every way's connections share."""
-        for way in self._ways.values():
+        for way in self._made.values():
             await way.close()
 
     async def _choose(self, host: Host) -> tuple[str, str]:

@@ -90,7 +90,8 @@ async def open_batch(
     output = output_by(
         printer, console, wanted=wanted, order=lambda: StoredOrder(store.reader, number, claim.seq)
     )
-    news = HostNews(console.note)
+    # Who visits says at the end what came of it, of each host once.
+    news = HostNews(console.note if not visit else lambda _: None)
     bus = Bus(
         store,
         run=number,
@@ -118,6 +119,7 @@ async def open_batch(
             await bus.commit([put_back])
             rows = await store.batch_rows(number)
     spec, workers = rows.spec, {worker.id: worker for worker in rows.workers}
+    wanted = wanted.on(spec)
     for filed in files_beside(store.reader, number, spec, read=read):
         bus.watch(filed)
     logs = None
@@ -170,6 +172,7 @@ async def open_batch(
         table=table,
     )
     run = OpenRun(work, bus, live, number=number, workers=workers, transport=transport)
+    run.visit = visit
     run.was_over = visit and find_run(store.reader, number).state in ("finished", "stopped")
     run.beat = partial(store.beat, claim)
     run.logs = logs

@@ -34,6 +34,8 @@ class OpenRun:
         self._pace: Pace | None = None
         self._counts, self.was_over = work.batch.counts.copy(), False
         self.signal: int | None = None
+        #: Whether this process only does what was asked of a run that nobody works on.
+        self.visit = False
         self.beat: Callable[[], None] = lambda: None
         self.logs: WorkerLogs | None = None
 
@@ -58,7 +60,11 @@ class OpenRun:
         asked = signal.SIGTERM if batch.stopped_for and left else None
         code = exit_code(counts, signal=self.signal or asked, halted=batch.halted and left)
         state = "stopped" if stuck or left else "finished"
-        if not batch.visiting or (self.was_over and batch.counts != self._counts):
+        visited = self.visit and batch.visiting
+        # A stop that did not reach all hosts has not stopped the run; jobs that joined it have opened it again.
+        unreached = self.visit and not batch.visiting and counts[JobState.OPEN]
+        joined = sum(counts.values()) > sum(self._counts.values())
+        if not unreached and (not visited or (self.was_over and not joined and counts != self._counts)):
             await self._bus.commit([RunFinished(at=clock.now(), state=state, exit_code=code)])
         return code
 

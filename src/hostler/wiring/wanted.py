@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hostler.model.runs import BatchSpec
 from hostler.model.secrets import Secret
 
 
@@ -13,6 +14,7 @@ class Wanted:
     """How a controller is to work on a run. `options` override the run's own from now on.
 
     `launch` is how many machines `provider` is to launch for it; with `keep` they are left running at its end.
+    `transport`, `forks` and `strict` are the run's own where they are None.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -30,8 +32,17 @@ class Wanted:
     strict: bool | None = None
     connect_timeout: float = 30.0
     stop_on_pipe: bool = False
-    forks: int = 64
+    forks: int | None = None
     as_password: Secret | None = None
-    transport: str = "auto"
+    transport: str | None = None
     password: Secret | None = None
     passphrase: Secret | None = None
+
+    def on(self, spec: BatchSpec) -> Wanted:
+        """The same, with a run's own ways of reaching hosts where nothing else is wanted."""
+        return replace(
+            self,
+            transport=self.transport or spec.transport,
+            forks=self.forks or spec.forks,
+            strict=spec.strict if self.strict is None else self.strict,
+        )
