@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click import Option
 
+from hostler.cli.batch import command as batch
+from hostler.cli.batch import overrides
+from hostler.cli.parsing import plain_default
+from hostler.model.runs import BatchSpec
 from tests.command import ALL, Effects, Hostler
 from tests.command import effects as effects
 from tests.command import ground as ground
@@ -221,6 +227,35 @@ def test_config_show_tells_each_value_and_its_source(hostler: Hostler) -> None:
     shown = hostler("config", "show", "batch")
     assert any(line.split() == ["batch", "slots", "3", "hostler.toml:2"] for line in shown.lines), shown.out
     assert "SECRET" not in shown.out.decode()
+
+
+def test_config_show_tells_what_holds_when_nobody_says_anything(hostler: Hostler) -> None:
+    told = hostler.json("config", "show", "batch")
+    shown = {each["key"]: each["value"] for each in told["settings"]}
+    kept = {"output-limit": "1G", "spool-max": "10%", "spool-keep": "7d", "on-disconnect": "lease=2m",
+            "halt": "never", "delay": "0s", "retries": "0"}  # fmt: skip
+    assert {key: shown[key] for key in kept} == kept
+    made = overrides(batch_options(**{key.replace("-", "_"): value for key, value in kept.items()}))
+    for name in ("output_limit", "spool_max", "spool_keep", "lease", "halt", "delay", "retries"):
+        assert made[name] == getattr(BatchSpec(), name)
+
+
+def batch_options(**said: str) -> dict[str, Any]:
+    """The options of `batch` with nothing but this said."""
+    return {
+        str(option.name): plain_default(option) for option in batch.params if isinstance(option, Option)
+    } | said
+
+
+def test_config_show_tells_the_names_of_an_environment_and_no_value(hostler: Hostler) -> None:
+    user(hostler, "[batch]\nenv = ['TOK=hunter2', 'PLAIN']\n")
+    assert b"hunter2" not in hostler("config", "show", "batch", COLUMNS="200").out
+    (shown,) = [each for each in hostler.json("config", "show", "batch")["settings"] if each["key"] == "env"]
+    assert shown["value"] == ["TOK=[hidden]", "PLAIN"]
+    user(hostler, "[batch]\nenv = ['TOK=hunter2', true]\n")
+    done = hostler("config", "show", "batch")
+    done.refused("env = ")
+    assert "hunter2" not in done.err
 
 
 def test_config_show_reads_every_table_and_refuses_as_the_verb_would(hostler: Hostler) -> None:

@@ -24,6 +24,7 @@ conditions_options = group(
         "--env",
         cls=Marked,
         names="the environment of jobs",
+        assigns=True,
         metavar="NAME[=VALUE]",
         multiple=True,
         help="Set this in jobs' environment, without =VALUE to what it is here; repeatable.",

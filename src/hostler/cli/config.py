@@ -64,11 +64,11 @@ def show(verb: tuple[str, ...], as_json: bool, color: str) -> None:
 
 def _facts(words: tuple[str, ...], field: Field, value: Value | None) -> dict[str, Any]:
     """What scripts are told of one setting."""
-    taken: object = value.value if value else field.default
+    taken = value.value if value else field.default
     return {
         "verb": " ".join(words),
         "key": field.key,
-        "value": "[hidden]" if field.secret and taken is not None else taken,
+        "value": field.masked(taken),
         "source": value.source if value else "default",
         "place": value.place if value else None,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hostler.cli.options import duration, group, whole
+from hostler.cli.options import Marked, duration, group, whole
 from hostler.clock import SystemClock
 from hostler.errors import UsageError
 
@@ -18,15 +18,33 @@ pacing_options = group(
     click.option(
         "-j", "--slots", metavar="N", help="Jobs at once on each host (else as many as it has cores)."
     ),
-    click.option("--delay", metavar="DUR", help="Begin no job before this long after the one before it."),
-    click.option("--timeout", metavar="DUR", help="End an attempt after this long (30s 5m 2h 1d)."),
-    click.option("--retries", metavar="N", help="Try a job that fails or times out this many times more."),
     click.option(
-        "--halt", metavar="WHEN", help="End the run early: now|soon,fail|success|done=N or N%: soon,fail=3."
+        "--delay",
+        cls=Marked,
+        habit="0s",
+        metavar="DUR",
+        help="Begin no job before this long after the one before it.",
+    ),
+    click.option("--timeout", metavar="DUR", help="End an attempt after this long (30s 5m 2h 1d)."),
+    click.option(
+        "--retries",
+        cls=Marked,
+        habit="0",
+        metavar="N",
+        help="Try a job that fails or times out this many times more.",
+    ),
+    click.option(
+        "--halt",
+        cls=Marked,
+        habit="never",
+        metavar="WHEN",
+        help="End the run early: now|soon,fail|success|done=N or N%: soon,fail=3.",
     ),
     click.option("--deadline", metavar="DUR", help="End the run after this long, whatever is done by then."),
     click.option(
         "--on-disconnect",
+        cls=Marked,
+        habit="lease=2m",
         metavar="WHAT",
         help="When a host's line is lost: lease=DUR (lease=2m), detach or kill.",
     ),

@@ -34,15 +34,25 @@ placing_options = group(
     ),
     click.option("--pty", is_flag=True, help="Give each job a terminal; both its streams become one."),
     click.option(
-        "--output-limit", metavar="SIZE", help="Keep this much of a stream, its head and its tail (1G)."
+        "--output-limit",
+        cls=Marked,
+        habit="1G",
+        metavar="SIZE",
+        help="Keep this much of a stream, its head and its tail (1G).",
     ),
     click.option(
         "--spool-max",
         metavar="SIZE|N%",
         help="Begin no job on a host whose disk holds this much of ours (10%).",
+        cls=Marked,
+        habit="10%",
     ),
     click.option(
-        "--spool-keep", metavar="DUR", help="Remove from hosts what older runs left there before this (7d)."
+        "--spool-keep",
+        cls=Marked,
+        habit="7d",
+        metavar="DUR",
+        help="Remove from hosts what older runs left there before this (7d).",
     ),
 )
 

@@ -131,7 +131,8 @@ def _field(option: click.Option, *, acts: bool, shared: bool) -> Field:
         names=marked.names if marked else "",
         never=never,
         rivals=marked.rivals if marked else (),
-        default=plain_default(option),
+        default=marked.habit if marked and marked.habit else plain_default(option),
+        assigns=bool(marked and marked.assigns),
     )
 
 

@@ -24,7 +24,7 @@ class Field:
 
     `names` is what a project's file may not say with it (a key, a program), `never` why it is no setting at all;
     `rivals` are keys of which only one can hold: the one from nearer to the command line. `default` is what holds when
-    nobody says anything.
+    nobody says anything. Of a value that `assigns`, NAME=VALUE, people are shown the name only.
     """
 
     key: str
@@ -39,6 +39,7 @@ class Field:
     never: str = ""
     rivals: tuple[str, ...] = ()
     default: Taken | None = None
+    assigns: bool = False
 
     def from_toml(self, value: object, *, folder: str = "") -> Taken:
         """A value from a file; a relative path is relative to `folder` (empty: as it is). Raises UsageError: why not.
@@ -68,14 +69,29 @@ class Field:
             return tuple(self._word(line, "") for line in text.splitlines() if line)
         return self._word(text, "")
 
+    def masked(self, value: Taken | None) -> Taken | None:
+        """A value without what nobody should look at.
+
+        >>> Field(key="env", name="env", many=True, assigns=True).masked(("A=b", "C"))
+        ('A=[hidden]', 'C')
+        """
+        if value is None or not (self.secret or self.assigns):
+            return value
+        if isinstance(value, tuple):
+            return tuple(str(self.masked(each)) for each in value)
+        name, equals, _ = str(value).partition("=")
+        return "[hidden]" if self.secret else name + (equals and "=[hidden]")
+
     def shown(self, value: object) -> str:
         """A value for people, as TOML writes the simple ones, and not at any length; nothing of a secret."""
         if self.secret:
             return "[hidden]"
         if isinstance(value, bool):
             return "true" if value else "false"
-        if isinstance(value, tuple):
+        if isinstance(value, tuple | list):
             return "[" + ", ".join(self.shown(each) for each in value) + "]"
+        if self.assigns:
+            value = self.masked(str(value))
         text = '"' + value.replace('"', '\\"') + '"' if isinstance(value, str) else f"{value}"
         return text if len(text) <= 100 else text[:97] + "..."
 
