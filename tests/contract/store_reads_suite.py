@@ -68,7 +68,7 @@ class StoreReadsContract:
         assert [row.number for row in runs(store.reader, limit=2)] == [3, 2]
 
     async def test_a_run_is_found_by_number_last_or_uid(self, store: SqliteStore) -> None:
-        with pytest.raises(UsageError, match="no run yet"):
+        with pytest.raises(UsageError, match="no run last: there are no runs yet"):
             resolve(store.reader, "last")
         await accepted(store, 1, uid="abcd" + "0" * 28)
         await accepted(store, 1, uid="abce" + "1" * 28)

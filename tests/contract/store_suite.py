@@ -314,7 +314,7 @@ class StoreContract:
         assert run(store.reader, mine.claim.run).owner == "other"
 
     async def test_an_unknown_run_can_not_be_claimed_and_the_last_is_named(self, store: SqliteStore) -> None:
-        with pytest.raises(UsageError, match="no run 999; there are none yet"):
+        with pytest.raises(UsageError, match="no run 999: there are no runs yet"):
             await store.claim(999, owner="me", at=AT)
         await accepted(store)
         with pytest.raises(UsageError, match="no run 999; the newest is 1"):

@@ -236,4 +236,4 @@ async def test_no_line_of_the_report_is_wider_than_the_screen(
 def test_asking_for_a_run_that_is_not_there_is_one_line(state: Path, capsys: CaptureFixture) -> None:
     for verb in ("events", "report"):
         out, err = shown(capsys, verb, "7", code=2)
-        assert out == "" and "no run 7; there are none yet" in err and err.count("\n") == 1
+        assert out == "" and "no run 7: there are no runs yet" in err and err.count("\n") == 1

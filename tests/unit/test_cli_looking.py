@@ -143,7 +143,7 @@ async def test_the_newest_run_is_named_where_one_is_unknown(state: Path, capsys:
 
 def test_last_of_no_runs_is_wrong_usage(state: Path, capsys: CaptureFixture) -> None:
     _, err = shown(capsys, "status", "last", code=2)
-    assert err == "hostler: no run last; there are none yet (hostler batch makes one)\n"
+    assert err == "hostler: no run last: there are no runs yet (hostler batch makes one)\n"
 
 
 # -- status -------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import colour_option
+from hostler.cli.saying import say
 
 if TYPE_CHECKING:
     from hostler.settings.fields import Field
@@ -55,7 +56,7 @@ def show(verb: tuple[str, ...], as_json: bool, color: str) -> None:
     variables = {name: os.environ[name] for name in FIXED if name in os.environ}
     known = [name for words, fields in every.items() for name in names_of(words, fields.values())]
     if odd := strange(os.environ, known):
-        click.echo(f"hostler: {remark(odd, known)}", err=True)
+        say(remark(odd, known))
     if as_json:
         click.echo(json.dumps({"files": files, "variables": variables, "settings": rows}, indent=2))
     else:

@@ -5,9 +5,9 @@ It must never ask the tables whether there is news: the store's version says so,
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 
+from hostler.cli.saying import say
 from hostler.clock import Clock, SystemClock
 from hostler.stores.reading import Reader
 from hostler.stores.reads.runs import has_owner, run
@@ -41,10 +41,3 @@ def say_if_left(reader: Reader, number: int) -> None:
     """Say so when the run was left before its end."""
     if run(reader, number).state not in OVER:
         say(f"nobody works on batch {number} any more; this goes on with it: hostler batch --resume {number}")
-
-
-def say(text: str) -> None:
-    """One line for people, on stderr."""
-    sys.stdout.flush()
-    sys.stderr.write(f"hostler: {text}\n")
-    sys.stderr.flush()

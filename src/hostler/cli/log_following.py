@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hostler.cli.following import changes, say, say_if_left
+from hostler.cli.following import changes, say_if_left
 from hostler.cli.looking import Look, output_of
 from hostler.cli.printing import Printer
+from hostler.cli.saying import say
 from hostler.clock import SystemClock
 from hostler.model.events import AttemptEnded
 from hostler.model.jobs import Ending

@@ -23,7 +23,7 @@ from hostler.stores.output_reading import log_ref, tail
 from hostler.stores.reading import Reader
 from hostler.stores.reads import report as figures
 from hostler.stores.reads.attempts import job as job_row
-from hostler.stores.reads.batch import spec, workers
+from hostler.stores.reads.batch import no_run_yet, spec, workers
 from hostler.stores.reads.runs import has_owner, resolve, run
 from hostler.views.colours import wanted
 from hostler.views.report import KINDS, Findings, Slow
@@ -94,19 +94,20 @@ def by_state(counts: dict[str, int]) -> dict[JobState, int]:
 def state_word(row: RunRow, *, alive: bool) -> str:
     """A run's state: one that nobody works on any more is "left", whatever its row says.
 
-    One at work that starts nothing more is "paused", or "draining" when it stops once what runs has ended.
+    One that waits for somebody tells beside that whether it is paused. One at work that starts nothing more is
+    "paused", or "draining" when it stops once what runs has ended.
     """
     if row.state in ("finished", "stopped"):
-        return row.state
+        return "stopped, paused" if row.paused and row.state == "stopped" else row.state
     if not alive:
-        return "left"
+        return "left, paused" if row.paused else "left"
     return "draining" if row.draining else "paused" if row.paused else row.state
 
 
 def look(reader: Reader | None, name: str) -> Look:
     """The run that people call `name`. Raises UsageError."""
     if reader is None:
-        raise UsageError(f"no run {name}; there are none yet (hostler batch makes one)")
+        raise no_run_yet(name)
     number = resolve(reader, name)
     wanted = spec(reader, number)
     return Look(

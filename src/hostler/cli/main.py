@@ -89,15 +89,10 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _say(text: str, *, code: int) -> int:
-    """One harmless line on stderr."""
-    from hostler.views.text import one_line
+    """Say what went wrong; gives `code`."""
+    from hostler.cli.saying import say
 
-    line = one_line(" ".join(text.split("\n")).encode("utf-8", "surrogateescape"))
-    try:
-        sys.stderr.write(f"hostler: {line}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        pass  # no stderr to say it on: the exit code says it
+    say(text)
     return code
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hostler.cli.options import Marked
+from hostler.cli.saying import say
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,4 +70,4 @@ def command(runs: tuple[str, ...], as_json: bool) -> None:
     for each in told:
         click.echo(f"{each['name']}  {WORDS[str(each['why'])]}")
     if not told:
-        click.echo("hostler: nothing to reap", err=True)
+        say("nothing to reap")

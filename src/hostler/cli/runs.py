@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import colour_option, whole
+from hostler.cli.saying import say
 
 if TYPE_CHECKING:
     from hostler.model.runs import RunRow
@@ -21,6 +22,7 @@ def command(limit: str, as_json: bool, color: str) -> None:
     """List the runs, newest first."""
     count = whole(limit, "--limit", most=1_000_000)
     from hostler.cli import looking
+    from hostler.stores.reads.batch import NO_RUNS
     from hostler.stores.reads.runs import has_owner, runs
 
     with looking.opened() as reader:
@@ -28,7 +30,7 @@ def command(limit: str, as_json: bool, color: str) -> None:
         if as_json:
             click.echo(json.dumps([facts(row, alive=alive) for row, alive in rows], indent=2))
         elif not rows:
-            click.echo("hostler: there are no runs yet (hostler batch makes one)", err=True)
+            say(NO_RUNS)
         else:
             click.echo(listing(rows, colour=looking.colour_of(1, color)), nl=False)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hostler.cli.options import Marked, colour_option
+from hostler.cli.saying import say
 
 if TYPE_CHECKING:
     from hostler.providers.sandbox_files import Entry
@@ -65,7 +66,7 @@ def up(count: int, hosts_file: str | None, lifetime: str | None) -> None:
         _check_writable(Path(hosts_file))
     server = choose()
     if server.why:
-        click.echo(f"hostler: AsyncSSH servers instead of sshd: {server.why}", err=True)
+        say(f"AsyncSSH servers instead of sshd: {server.why}")
     launch = Launch(
         run=None,
         token=secrets.token_hex(16),
@@ -79,7 +80,7 @@ def up(count: int, hosts_file: str | None, lifetime: str | None) -> None:
     if hosts_file:
         _write_hosts(Path(hosts_file), text)
     click.echo(text, nl=False)
-    click.echo(f"hostler: up: {_named([record.name for record in records])}", err=True)
+    say(f"up: {_named([record.name for record in records])}")
 
 
 @command.command(epilog="\b\nExamples:\n  hostler sandbox down\n  hostler sandbox down sandbox1 sandbox3")
@@ -99,13 +100,13 @@ def down(names: tuple[str, ...]) -> None:
         ended = end(registry, lambda entry: entry.name in names or entry.id in names, seconds=DOWN_SECONDS)
         for name in names:
             if name not in known:
-                click.echo(f"hostler: {name}: no such sandbox host (see: hostler sandbox list)", err=True)
+                say(f"{name}: no such sandbox host (see: hostler sandbox list)")
     else:
         ended = end(registry, lambda entry: not in_use(entry), seconds=DOWN_SECONDS)
         kept = [entry.name for entry in there if in_use(entry)]
         if kept:
-            click.echo(f"hostler: left to their runs, which are at work: {_named(kept)}", err=True)
-    click.echo(f"hostler: ended: {_named([entry.name for entry in ended])}", err=True)
+            say(f"left to their runs, which are at work: {_named(kept)}")
+    say(f"ended: {_named([entry.name for entry in ended])}")
     if any(name not in known for name in names):
         raise SystemExit(2)
 
@@ -131,7 +132,7 @@ def list_(as_json: bool, color: str) -> None:
     rows = [_row(entry, now) for entry in entries]
     click.echo(table(heads, rows, width=columns_of(1), colour=colour_of(1, color)), nl=False)
     if not entries:
-        click.echo("hostler: no sandbox hosts; `hostler sandbox up 2` begins two", err=True)
+        say("no sandbox hosts; `hostler sandbox up 2` begins two")
 
 
 def facts(entry: Entry) -> dict[str, object]:

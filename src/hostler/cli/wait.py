@@ -8,35 +8,40 @@ from typing import TYPE_CHECKING
 import click
 
 from hostler.cli.options import duration
+from hostler.cli.saying import say
 
 if TYPE_CHECKING:
     from hostler.stores.reading import Reader
 
 #: Seconds between two looks at whether anything was committed, or an owner is gone.
 LOOK = 0.2
+#: The exit code when not all have ended in time: that of timeout(1), since 3 is that of a run whose jobs timed out.
+LATE = 124
 #: Exit codes from the worst to the best; 2 can't come of a run.
-WORST = (143, 130, 6, 5, 4, 3, 1, 0)
+WORST = (LATE, 143, 130, 6, 5, 4, 3, 1, 0)
 
 EXAMPLES = "\b\nExamples:\n  hostler wait last\n  hostler wait 42 43 --timeout 1h && echo both went well"
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--timeout", metavar="DUR", help="Wait no longer than this; the exit code is then 3.")
+@click.option("--timeout", metavar="DUR", help="Wait no longer than this; the exit code is then 124.")
 @click.argument("names", metavar="RUN...", nargs=-1, required=True)
 def command(names: tuple[str, ...], timeout: str | None) -> int:
     """Wait until runs have ended. The exit code is theirs, of several the worst.
 
-    A run that its controller has left without an end is not waited for: that is told, and the exit code is 6. RUN is
-    a run's number, the first letters of its uid, or 'last'.
+    A run that its controller has left without an end is not waited for: that is told, and the exit code is 6.
+    Runs that have not ended by --timeout make it 124, as timeout(1) does; 3 is that of a run whose jobs timed out.
+
+    RUN is a run's number, the first letters of its uid, or 'last'.
     """
     from hostler.cli import looking
-    from hostler.errors import UsageError
+    from hostler.stores.reads.batch import no_run_yet
     from hostler.stores.reads.runs import resolve
 
     seconds = None if timeout is None else duration(timeout, "--timeout")
     with looking.opened() as reader:
         if reader is None:
-            raise UsageError(f"no run {names[0]}; there are none yet (hostler batch makes one)")
+            raise no_run_yet(names[0])
         numbers = list(dict.fromkeys(resolve(reader, name) for name in names))
         codes = asyncio.run(_wait(reader, numbers, seconds))
     return min(codes, key=lambda code: WORST.index(code) if code in WORST else -1)
@@ -59,8 +64,8 @@ async def _wait(reader: Reader, numbers: list[int], seconds: float | None) -> li
                 left.remove(number)
         if until is not None and clock.steady() > until and left:
             some = ", ".join(map(str, left))
-            click.echo(f"hostler: batch {some}: not ended after {format_duration(seconds or 0.0)}", err=True)
-            return [*codes, 3]
+            say(f"batch {some}: not ended after {format_duration(seconds or 0.0)}")
+            return [*codes, LATE]
         if left:
             await clock.sleep(LOOK)
     return codes
@@ -72,5 +77,5 @@ def _ended(reader: Reader, number: int) -> int:
     from hostler.stores.reads.runs import run
 
     row = run(reader, number)
-    click.echo(f"hostler: batch {number}: {ended_words(row)}", err=True)
+    say(f"batch {number}: {ended_words(row)}")
     return 6 if row.state not in ("finished", "stopped") or row.exit_code is None else row.exit_code

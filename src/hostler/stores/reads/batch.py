@@ -11,6 +11,9 @@ from hostler.model.runs import BatchRows, BatchSpec, OpenAttempt, Worker
 from hostler.stores.packing import host_from_json, spec_from_json, unpack_args
 from hostler.stores.reading import Reader
 
+#: What is said where there is no run at all.
+NO_RUNS = "there are no runs yet (hostler batch makes one)"
+
 
 def batch_rows(reader: Reader, run: int) -> BatchRows:
     """All of a run that the engine needs, read at one moment. Raises UsageError for an unknown run.
@@ -101,7 +104,15 @@ def unknown_run(reader: Reader, run: int) -> UsageError:
     """The error that says which runs there are."""
     row = reader.one("SELECT max(number) FROM run")
     last = row[0] if row else None
-    return UsageError(
-        f"no run {run}; "
-        + ("there are none yet" if last is None else f"the newest is {last} (see: hostler runs)")
-    )
+    if last is None:
+        return no_run_yet(str(run))
+    return UsageError(f"no run {run}; the newest is {last} (see: hostler runs)")
+
+
+def no_run_yet(called: str) -> UsageError:
+    """The error for a run that was asked for where there is none at all.
+
+    >>> print(no_run_yet("last"))
+    no run last: there are no runs yet (hostler batch makes one)
+    """
+    return UsageError(f"no run {called}: {NO_RUNS}")

@@ -13,7 +13,7 @@ from hostler.model.jobs import JobState
 from hostler.model.runs import RunRow
 from hostler.stores.ownership import owner_lives
 from hostler.stores.reading import Reader, Row
-from hostler.stores.reads.batch import job_counts, unknown_run
+from hostler.stores.reads.batch import job_counts, no_run_yet, unknown_run
 
 _COLUMNS = (
     "number, uid, kind, state, epoch, owner, created, started, finished, exit_code, command, counts, "
@@ -44,7 +44,7 @@ def resolve(reader: Reader, text: str) -> int:
     if text == "last":
         row = reader.one("SELECT max(number) FROM run")
         if row is None or row[0] is None:
-            raise UsageError("no run yet; hostler batch makes one")
+            raise no_run_yet(text)
         return int(row[0])
     # SQLite's integers end at 2**63: no run has a longer number.
     if text.isascii() and text.isdigit() and len(text) < 19:
