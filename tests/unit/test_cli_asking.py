@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hostler.cli.completing import candidates
 from hostler.cli.main import main
 from hostler.model.jobs import Ending, JobState
 from tests.unit.stories import Story
@@ -137,6 +138,20 @@ def test_with_nobody_at_work_what_is_asked_is_kept_for_the_next_owner(
         states = db.execute("SELECT state, count(*) FROM job GROUP BY state ORDER BY state").fetchall()
         assert states == [(JobState.QUEUED, 3), (JobState.FAILED, 1), (JobState.CANCELLED, 2)]
         assert db.execute("SELECT count(*) FROM request WHERE answered IS NULL").fetchone() == (0,)
+
+
+def test_completion_offers_only_what_the_verb_does_not_refuse(state: Path) -> None:
+    ended(state)
+    assert list(candidates(["cancel", "1"], "")) == []
+    assert [list(candidates([verb], "")) for verb in ("cancel", "pause", "unpause", "set", "stop")] == [
+        []
+    ] * 5
+    assert [job for job, _ in candidates(["log", "1"], "")] == ["1"]
+    left(state)
+    assert [job for job, _ in candidates(["cancel", "2", "3"], "")] == ["2", "4"]
+    assert [run for run, _ in candidates(["cancel"], "")] == ["last", "2"]
+    assert list(candidates(["unpause"], "")) == []
+    assert [run for run, _ in candidates(["log"], "")] == ["last", "2", "1"]
 
 
 def test_jobs_added_to_a_finished_run_put_it_back_to_be_resumed(state: Path, capsys: CaptureFixture) -> None:

@@ -12,8 +12,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from hostler.model.runs import RunRow
 
 #: The variable by which a shell asks; its value is the shell's name.
 VARIABLE = "_HOSTLER_COMPLETE"
@@ -237,8 +241,9 @@ def _runs(line: _Line, current: str) -> Iterator[Candidate]:
     from hostler.views.text import one_line
 
     with opened() as reader:
-        found = runs(reader, limit=50) if reader else []
-        if found:
+        every = runs(reader, limit=50) if reader else []
+        found = [row for row in every if _takes(line, row)]
+        if found and found[0] is every[0]:
             yield "last", f"run {found[0].number}"
         for row in found:
             word = state_word(row, alive=has_owner(reader, row.number)) if reader else ""
@@ -248,13 +253,26 @@ def _runs(line: _Line, current: str) -> Iterator[Candidate]:
             )
 
 
+def _takes(line: _Line, row: RunRow) -> bool:
+    """Whether the verb has anything to do with this run: not when it would only refuse."""
+    verb = line.words[:1]
+    if verb == ("unpause",) and not row.paused:
+        return False
+    return verb not in (("stop",), ("pause",), ("unpause",), ("set",), ("cancel",)) or row.state != "finished"
+
+
 def _jobs(line: _Line, current: str) -> Iterator[Candidate]:
     """Numbers of jobs of the run that was named just before."""
     from hostler.cli.looking import opened
+    from hostler.stores.reads.attempts import unfinished
     from hostler.stores.reads.runs import resolve, run
 
     with opened() as reader:
         if reader is None or not line.places:
+            return
+        if line.words == ("cancel",):
+            left = (str(job) for job in unfinished(reader, resolve(reader, line.places[0])))
+            yield from ((job, "") for job in left if job.startswith(current) and job not in line.places[1:])
             return
         count = sum(run(reader, resolve(reader, line.places[0])).counts.values())
         yield from (

@@ -27,7 +27,7 @@ conditions_options = group(
         assigns=True,
         metavar="NAME[=VALUE]",
         multiple=True,
-        help="Set this in jobs' environment, without =VALUE to what it is here; repeatable.",
+        help="Set this in jobs' environment, without =VALUE to what it is here; kept with the run; repeatable.",
     ),
     click.option("--workdir", metavar="DIR", help="Begin jobs in this folder of the host (else the home)."),
 )

@@ -46,6 +46,13 @@ def job(reader: Reader, run: int, number: int) -> JobRow:
     return JobRow(job=number, args=unpack_args(args), state=JobState(state), tries=tries, attempts=attempts)
 
 
+def unfinished(reader: Reader, run: int) -> Iterator[int]:
+    """The numbers of a run's jobs that wait or run, in order."""
+    sql = f"SELECT seq FROM job WHERE run = ? AND state < {JobState.OK._value_} ORDER BY seq"
+    for (number,) in reader.each(sql, run):
+        yield number
+
+
 def attempts(
     reader: Reader,
     run: int,
