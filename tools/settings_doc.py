@@ -22,7 +22,7 @@ def guarded() -> str:
         rows += [
             f"| `{' '.join(words)} --{field.key}` | {field.names} |"
             for field in fields.values()
-            if field.names
+            if field.names and not field.never
         ]
     return "\n".join(rows)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Effects, Hostler, survivors
+from tests.command import ALL, Effects, Hostler, survivors
 from tests.command import effects as effects
 from tests.command import ground as ground
 from tests.command import hostler as hostler
@@ -31,6 +31,12 @@ def test_jobs_run_without_ssh(hostler: Hostler, here: list[str], tmp_path: Path)
     assert done.code == 0, done.err
     assert sorted(done.lines) == ["hello a", "hello b", "hello c"]
     wait_until(lambda: not [*(tmp_path / "base" / "hostler").glob("*/*/*")], what="the spool is swept")
+
+
+def test_hosts_that_only_ssh_can_reach_are_refused_before_anything_is_begun(hostler: Hostler) -> None:
+    for hosts in (ALL, ("--launch", "1", "--provider", "sandbox"), ("--hosts", "nobody-else@localhost")):
+        hostler("batch", *hosts, "--transport", "local", "--", "echo", ":::", "a").refused("--transport local")
+    assert hostler.json("runs") == []
 
 
 def test_jobs_of_this_machine_do_not_find_a_secret_that_we_were_given(

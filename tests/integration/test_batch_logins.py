@@ -16,12 +16,12 @@ import asyncssh
 import pytest
 
 from hostler.model.hosts import Host
-from tests.command import ALL, Effects, Hostler, sessions
+from tests.command import ALL, Effects, Hostler, sessions, survivors
 from tests.command import effects as effects
 from tests.command import ground as ground
 from tests.command import hostler as hostler
 from tests.contract.own_sshd import keygen
-from tests.lab import Lab
+from tests.lab import Lab, wait_until
 
 WORD = "open sesame"
 ECHO = ("--", "echo", ":::", "a", "b")
@@ -130,6 +130,54 @@ def test_a_wrong_password_and_none_at_all_are_told_at_once_and_the_jobs_wait(
     assert "no such word" not in done.err and "Traceback" not in done.err
     done = hostler(*whom, *ECHO)
     assert done.code == 4 and "it would take a password (--ssh-password)" in done.err, done.err
+
+
+def test_stop_and_cancel_go_through_the_same_door_and_own_up_where_it_stays_shut(
+    hostler: Hostler, door: Host, effects: Effects, way: tuple[str, str]
+) -> None:
+    secret = hostler.folder / "secret"
+    secret.write_text(WORD)
+    secret.chmod(0o600)
+    word = ("--ssh-password", f"file:{secret}")
+    running = hostler.start(
+        "batch", "--hosts", door.endpoint, *way, *word, "-j", "2", *effects.waiting("a", "b")
+    )
+    effects.wait(2, "begun")
+    running.kill()
+    uid = hostler.uid()
+    stopped = hostler("stop", "last")
+    assert (stopped.code, stopped.out) == (4, b""), stopped.err
+    assert "it would take a password" in stopped.err, stopped.err
+    assert stopped.err.count("would take a password") == 1, stopped.err
+    assert stopped.err.endswith("this ends what still runs: hostler stop 1 --ssh-password ask\n")
+    assert hostler.json("status", "last")["exit_code"] is None
+    assert b" left " in hostler("runs").out and len(survivors(uid)) >= 2
+    refused = hostler("cancel", "last", "1")
+    assert refused.code == 4 and "job 1 not cancelled yet" in refused.err, refused.err
+    assert refused.err.count("would take a password") == 1, refused.err
+    assert hostler("cancel", "last", "1", *word).lines == ["batch 1: job 1: cancelled"]
+    done = hostler("stop", "last", HOSTLER_BATCH_SSH_PASSWORD=f"file:{secret}")
+    assert done.lines == [
+        "batch 1: stopped: 1 cancelled, 1 not run; this goes on with it: hostler batch --resume 1"
+    ], done.err
+    assert not survivors(uid)
+    hostler("stop", "last", "--ssh-password", "hunter2").refused("--ssh-password", "never the secret itself")
+
+
+def test_a_second_signal_names_a_stop_that_gets_through_the_door(
+    hostler: Hostler, door: Host, effects: Effects
+) -> None:
+    stubborn = ("--", "trap '' TERM; echo begun >> {}; sleep 7.3 & wait; wait", ":::", str(effects))
+    running = hostler.start(
+        "batch", "--hosts", door.endpoint, "--ssh-password", "env:WORD", *stubborn, env={"WORD": WORD}
+    )
+    effects.wait(1, "begun")
+    running.signal(signal.SIGINT)
+    wait_until(lambda: "once more leaves at once" in running.err, what="the first signal to be answered")
+    running.signal(signal.SIGINT)
+    done = running.wait()
+    assert done.code == 130 and "hostler stop 1 --ssh-password ask;" in done.err, done.err
+    assert hostler("stop", "1", "--ssh-password", "env:WORD", WORD=WORD).code == 0
 
 
 def test_two_secrets_from_one_descriptor_are_refused_and_jobs_keep_their_stdin(hostler: Hostler) -> None:

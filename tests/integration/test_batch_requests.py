@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 
@@ -81,6 +82,44 @@ def test_a_paused_run_starts_nothing_however_idle_and_after_a_resume(
     assert hostler("unpause", "1").code == 2
 
 
+def test_a_pause_shows_on_a_run_that_nobody_works_on(hostler: Hostler, effects: Effects) -> None:
+    running = at_work(hostler, effects, *ONE, jobs="abc", begun=1)
+    running.kill()
+    told(hostler, "pause", "last")
+    lines = hostler("status", "last").lines
+    assert lines[0].startswith("batch 1 left, paused: "), lines
+    hints = [" ".join(line.split()) for line in lines[-2:]]
+    assert hints == ["unpause it: hostler unpause 1", "go on: hostler batch --resume 1"]
+    assert hostler.json("status", "last")["next"] == "hostler unpause 1"
+    told(hostler, "stop", "last")
+    assert hostler("status", "last").lines[0].startswith("batch 1 stopped, paused: ")
+    again = hostler.start("batch", "--quiet", "--resume", "last")
+    wait_until(lambda: "hostler unpause 1" in again.err, what="the resumed run to say that it is paused")
+    effects.go()
+    told(hostler, "unpause", "last")
+    assert again.wait().code == 0
+
+
+def test_who_comes_later_reaches_hosts_as_the_run_was_told_to(hostler: Hostler, effects: Effects) -> None:
+    ways = ("--transport", "openssh", "--forks", "3", "--strict-host-keys")
+    running = at_work(hostler, effects, *ONE, *ways, jobs="ab", begun=1)
+    running.kill()
+    kept = {"transport": "openssh", "forks": 3, "strict": True}
+    assert {key: hostler.spec("1")[key] for key in kept} == kept
+    assert told(hostler, "cancel", "last", "1") == "batch 1: job 1: cancelled"
+    assert told(hostler, "stop", "last").startswith("batch 1: stopped: 1 cancelled, 1 not run")
+    events = map(json.loads, hostler("events", "last", "--jsonl").lines)
+    came = [each for each in events if each["type"] == "host.connected"]
+    assert len(came) >= 3 and all(each["way"].startswith("openssh, ") for each in came), came
+    effects.go()
+    resumed = hostler("batch", "--resume", "last", HOSTLER_BATCH_TRANSPORT="asyncssh")
+    assert resumed.code == 3, resumed.err
+    assert {key: hostler.spec("1")[key] for key in kept} == kept
+    hostler("add", "last", ":::", "c")
+    assert hostler("batch", "--resume", "last", "--transport", "asyncssh").code == 3
+    assert {key: hostler.spec("1")[key] for key in kept} == kept | {"transport": "asyncssh"}
+
+
 def test_jobs_and_hosts_join_a_run_that_is_under_way(hostler: Hostler, effects: Effects) -> None:
     running = at_work(hostler, effects, *ONE, jobs="a", begun=1)
     assert told(hostler, "add", "last", ":::", "b", "c d") == "batch 1: added: jobs 2 to 3"
@@ -128,7 +167,11 @@ def test_jobs_added_to_a_finished_run_wait_for_a_resume(hostler: Hostler, effect
     effects.go()
     assert hostler("batch", *ONE, *effects.waiting("a")).code == 0
     assert told(hostler, "add", "last", ":::", "b") == "batch 1: added: job 2; they wait for a resume"
-    assert hostler.json("status", "last")["counts"] == {"ok": 1, "queued": 1}
+    status = hostler.json("status", "last")
+    assert (status["counts"], status["exit_code"], status["finished"]) == ({"ok": 1, "queued": 1}, None, None)
+    assert b" left " in hostler("runs").out
+    waited = hostler("wait", "last")
+    assert (waited.code, "batch 1: left: 1 ok, 1 not run" in waited.err) == (6, True), waited.err
     assert hostler("batch", "--resume", "last").code == 0
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "ab"}
 
@@ -177,7 +220,7 @@ def test_with_nobody_at_work_each_is_done_all_the_same(hostler: Hostler, effects
     assert told(hostler, "cancel", "last", one, "6") == f"batch 1: jobs {one}, 6: cancelled"
     assert {name.split("/")[1] for name in survivors(uid).values()} == {other}, "the rest of the run goes on"
     assert not hostler.json("status", "last")["alive"]
-    assert told(hostler, "stop", "last").startswith("batch 1: stopped: 2 cancelled, 5 not run")
+    assert told(hostler, "stop", "last").startswith("batch 1: stopped, paused: 2 cancelled, 5 not run")
     assert not survivors(uid)
     assert (
         told(hostler, "unpause", "last") == "batch 1: no longer paused: 5 jobs to start; nobody works on it"
@@ -196,11 +239,16 @@ def test_stop_names_the_host_that_nobody_can_reach(hostler: Hostler, effects: Ef
         effects.wait(1, "begun")
         running.kill()
     stopped = hostler("stop", "last")
-    assert stopped.code == 0
-    assert "hostler: away: jobs 1, 2 may still run there, until the lease ends" in stopped.err
-    assert stopped.lines == [
-        "batch 1: stopped: 2 open; this goes on with it: hostler batch --resume 1",
-    ]
+    assert (stopped.code, stopped.out) == (4, b"")
+    assert "hostler: away: jobs 1, 2 may still run there, until the lease ends (" in stopped.err
+    assert "not stopped on away: 2 open; once that can be reached, this ends what still runs: hostler stop 1" in (
+        stopped.err
+    )
+    cancelled = hostler("cancel", "last", "2")
+    assert (cancelled.code, cancelled.out) == (4, b""), cancelled.err
+    trouble, end = cancelled.err.splitlines()
+    assert trouble.startswith("hostler: away: job 2 may still run there, until the lease ends (")
+    assert end.startswith("hostler: batch 1: job 2 not cancelled yet: away could not be reached; it stays asked for")
 
 
 @pytest.mark.slow
@@ -219,7 +267,7 @@ def test_waiting_gives_the_exit_code_of_who_works_on_the_run(hostler: Hostler, e
     jobs = "sh", "-c", f'{WAITING}; test "$2" = a', "-", str(effects), "{}"
     running = hostler.start("batch", *ONE, "--", *jobs, ":::", "a", "b")
     effects.wait(1, "begun")
-    hostler("wait", "last", "--timeout", "0.3").refused("batch 1: not ended", code=3)
+    hostler("wait", "last", "--timeout", "0.3").refused("batch 1: not ended", code=124)
     waiting = hostler.start("wait", "last")
     effects.go()
     done = waiting.wait()

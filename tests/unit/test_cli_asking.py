@@ -111,7 +111,7 @@ def test_where_there_is_no_run_yet_each_verb_says_so_and_makes_nothing(
     state: Path, capsys: CaptureFixture, words: str
 ) -> None:
     assert main(words.split()) == 2
-    assert "there are none yet (hostler batch makes one)" in capsys.readouterr().err
+    assert "there are no runs yet (hostler batch makes one)" in capsys.readouterr().err
     assert list(state.iterdir()) == []
 
 
@@ -157,7 +157,7 @@ def test_completion_offers_only_what_the_verb_does_not_refuse(state: Path) -> No
 def test_jobs_added_to_a_finished_run_put_it_back_to_be_resumed(state: Path, capsys: CaptureFixture) -> None:
     ended(state)
     assert told(capsys, "add", "1", ":::", "x") == "batch 1: added: job 2; they wait for a resume"
-    assert row(state, "state, exit_code, counts") == ("stopped", 4, '{"0": 1, "2": 1}')
+    assert row(state, "state, exit_code, counts") == ("running", None, None)
 
 
 def test_a_stop_of_what_has_ended_says_so_and_is_no_mistake(state: Path, capsys: CaptureFixture) -> None:

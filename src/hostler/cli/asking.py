@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import click
 
-from hostler.cli.leaving import may_still_run
+from hostler.cli.leaving import may_still_run, with_secrets
+from hostler.cli.looking import by_state, state_word
 from hostler.cli.machines import Machines
+from hostler.cli.saying import say
+from hostler.cli.visiting import Reach, plainly
 from hostler.clock import SystemClock
+from hostler.engine.requests import jobs_named
 from hostler.engine.summary import count_words
 from hostler.errors import HostlerError, RunBusy, UsageError
 from hostler.model.jobs import JobState
-from hostler.model.requests import Request, Stop, Wish
+from hostler.model.requests import Cancel, Request, Stop, Wish
 from hostler.model.runs import RunRow
 from hostler.stores.folder import state_dir
 from hostler.stores.reads.attempts import attempts
-from hostler.stores.reads.batch import spec
+from hostler.stores.reads.batch import no_run_yet, spec
+from hostler.stores.reads.report import worker_figures
 from hostler.stores.reads.requests import request as read_request
 from hostler.stores.reads.runs import has_owner, resolve, run
 from hostler.stores.sqlite import FILE, SqliteStore
 from hostler.views.console import Console
+from hostler.views.tables import listed
 
 #: What to ask of a run, or in words why there is nothing to be done.
 Make = Callable[[SqliteStore, RunRow], Wish | str]
@@ -36,21 +41,22 @@ Jobs = Iterable[tuple[tuple[bytes, ...], bytes]]
 
 #: Seconds in which an owner should answer, and a stopped run should have ended; and between two looks.
 PATIENCE, ENDING, LOOK = 30.0, 60.0, 0.05
-#: Seconds in which hosts must answer a process that only visits, and all that it does must be done.
-CONNECT, VISIT = 10.0, 60.0
-#: How often this process does it itself before it says that it can't.
-VISITS = 3
+#: Seconds in which all that a process does that only visits must be done.
+VISIT = 60.0
+#: The exit code where hosts that matter could not be reached.
+UNREACHED = 4
 
 
-def ask(called: str, make: Make, *, jobs: Callable[[], Jobs] = tuple) -> int:
+def ask(called: str, make: Make, *, jobs: Callable[[], Jobs] = tuple, reach: Reach = plainly) -> int:
     """Ask something of the run that people call `called`, and print the answer; the exit code.
 
-    `make` says what, or raises UsageError when that run can't be asked so; `jobs` gives those of an Add.
+    `make` says what, or raises UsageError when that run can't be asked so; `jobs` gives those of an Add,
+    `reach` how its hosts are visited where nobody works on it.
     """
-    return asyncio.run(_ask(called, make, jobs))
+    return asyncio.run(_ask(called, make, jobs, reach))
 
 
-async def _ask(called: str, make: Make, jobs: Callable[[], Jobs]) -> int:
+async def _ask(called: str, make: Make, jobs: Callable[[], Jobs], reach: Reach) -> int:
     store = existing_store(called)
     try:
         number = resolve(store.reader, called)
@@ -59,8 +65,14 @@ async def _ask(called: str, make: Make, jobs: Callable[[], Jobs]) -> int:
             return said(number, wish)
         from hostler.wiring.names import owner_name
 
+        if not has_owner(store.reader, number):
+            reach(
+                spec(store.reader, number)
+            )  # a secret that can't be had is told before anything is asked for
         made = await store.make_request(number, wish, who=owner_name(), at=SystemClock().now(), jobs=jobs())
-        found = await answered(store, number, made, wish)
+        found = await answered(store, number, made, wish, reach)
+        if found.answered is None and isinstance(wish, Cancel) and not has_owner(store.reader, number):
+            return _not_cancelled(store, number, wish)
         if found.answered is None:
             who = run(store.reader, number).owner
             raise HostlerError(
@@ -77,13 +89,13 @@ def existing_store(called: str) -> SqliteStore:
     """The store of this account. Raises UsageError where there is none yet."""
     folder = state_dir()
     if not (folder / FILE).exists():
-        raise UsageError(f"no run {called}; there are none yet (hostler batch makes one)")
+        raise no_run_yet(called)
     from hostler.stores.sqlite import open_store
 
     return open_store(folder)
 
 
-async def answered(store: SqliteStore, number: int, made: int, wish: Wish) -> Request:
+async def answered(store: SqliteStore, number: int, made: int, wish: Wish, reach: Reach = plainly) -> Request:
     """The request once it is answered, by the run's owner or by ourselves; unanswered when patience ends."""
     clock, version, visits = SystemClock(), -1, 0
     until = clock.steady() + PATIENCE
@@ -93,23 +105,23 @@ async def answered(store: SqliteStore, number: int, made: int, wish: Wish) -> Re
             version = store.reader.version()
             found = read_request(store.reader, made)
             assert found is not None, "nobody deletes requests"
-            if found.answered is not None or clock.steady() > until or visits > VISITS:
+            if found.answered is not None or clock.steady() > until or visits:
                 return found
         if alone:
-            visits += await _visit(store, number, wish)
+            visits += await _visit(store, number, wish, reach)
             continue
         if clock.steady() > until:
             version = -1
         await clock.sleep(LOOK)
 
 
-async def _visit(store: SqliteStore, number: int, wish: Wish) -> int:
+async def _visit(store: SqliteStore, number: int, wish: Wish, reach: Reach) -> int:
     """Do what is asked of a run that nobody works on; 1 when that was done, 0 when somebody else was faster."""
     from hostler.wiring.batch import open_batch
     from hostler.wiring.machines import provider
     from hostler.wiring.names import owner_name
-    from hostler.wiring.wanted import Wanted
 
+    wanted = reach(spec(store.reader, number))
     try:
         claim = await store.claim(number, owner=owner_name(), at=SystemClock().now())
     except RunBusy:
@@ -118,14 +130,13 @@ async def _visit(store: SqliteStore, number: int, wish: Wish) -> int:
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     console = Console(null, 2, terminal=(False, False))
     try:
-        wanted = Wanted(quiet=True, connect_timeout=CONNECT)
         opened = await open_batch(store, claim, wanted=wanted, console=console, visit=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(VISIT):
                 await opened.go()
         console.flush(now=True)
         if isinstance(wish, Stop) and not wish.drain:
-            await Machines(provider("sandbox"), run=claim.uid, keep=False, say=_warn).end()
+            await Machines(provider("sandbox"), run=claim.uid, keep=False, say=say).end()
         await console.drained()
     finally:
         await store.release(claim)
@@ -143,10 +154,44 @@ async def _stopped(store: SqliteStore, number: int) -> int:
     row = run(store.reader, number)
     if has_owner(store.reader, number):
         raise HostlerError(f"batch {number}: {row.owner} is still ending its jobs: hostler status {number}")
-    detached = spec(store.reader, number).detached
-    for host, jobs in still_open(store, number):
-        _warn(may_still_run(host, jobs, detached=detached))
+    if held := still_open(store, number):
+        hosts = _unreached(store, number, held)
+        again = with_secrets(f"hostler stop {number}", spec(store.reader, number))
+        say(
+            f"batch {number}: not stopped on {hosts}: {count_words(by_state(row.counts))}; "
+            f"once that can be reached, this ends what still runs: {again}"
+        )
+        return UNREACHED
     return said(number, ended_words(row))
+
+
+def _not_cancelled(store: SqliteStore, number: int, wish: Cancel) -> int:
+    """Say which jobs could not be cancelled, as their hosts were not reached; the exit code."""
+    held = [
+        (host, jobs)
+        for host, every in still_open(store, number)
+        if (jobs := [job for job in every if job in wish.jobs])
+    ]
+    hosts = _unreached(store, number, held)
+    jobs = sorted(job for _, some in held for job in some)
+    again = with_secrets(
+        f"hostler cancel {number} {' '.join(map(str, jobs[:5]))}", spec(store.reader, number)
+    )
+    say(
+        f"batch {number}: {jobs_named(jobs)} not cancelled yet: {hosts or 'its host'} could not be reached; it stays "
+        f"asked for, and is done when somebody goes on with the run; or try again: {again}"
+    )
+    return UNREACHED
+
+
+def _unreached(store: SqliteStore, number: int, held: list[tuple[str, list[int]]]) -> str:
+    """Say once of each host what may still run there and what its trouble was; their names in short."""
+    detached = spec(store.reader, number).detached
+    why = {worker.name: worker.why for worker in worker_figures(store.reader, number)}
+    for host, jobs in held:
+        trouble = why.get(host, "").removeprefix(f"{host}: ")
+        say(may_still_run(host, jobs, detached=detached) + (f" ({trouble})" if trouble else ""))
+    return listed([host for host, _ in held], shown=3)
 
 
 def still_open(store: SqliteStore, number: int) -> list[tuple[str, list[int]]]:
@@ -159,12 +204,10 @@ def still_open(store: SqliteStore, number: int) -> list[tuple[str, list[int]]]:
 
 def ended_words(row: RunRow) -> str:
     """How a run that nobody works on stands, and what goes on with it."""
-    from hostler.cli.looking import by_state
-
     counts = by_state(row.counts)
     left = counts.get(JobState.QUEUED, 0) + counts.get(JobState.OPEN, 0)
     then = f"; this goes on with it: hostler batch --resume {row.number}" if left else ""
-    return f"{row.state if row.state != 'running' else 'left'}: {count_words(counts)}{then}"
+    return f"{state_word(row, alive=False)}: {count_words(counts)}{then}"
 
 
 def refuse_finished(row: RunRow, instead: str) -> None:
@@ -178,10 +221,5 @@ def said(number: int, words: str, *, done: bool = True) -> int:
     if done:
         click.echo(f"batch {number}: {words}")
         return 0
-    _warn(f"batch {number}: {words}")
+    say(f"batch {number}: {words}")
     return 1
-
-
-def _warn(text: str) -> None:
-    with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"hostler: {text}\n")

@@ -17,7 +17,7 @@ from hostler.cli.options import Marked
 from hostler.cli.pacing import pacing, pacing_options
 from hostler.cli.parsing import said_only
 from hostler.cli.placing import entrusted, housed, placing, placing_options
-from hostler.cli.reaching import reaching, reaching_options, sources_apart
+from hostler.cli.reaching import reaching, reaching_options, sources_apart, ways_kept
 from hostler.cli.seeing import seeing, seeing_options
 from hostler.cli.shaping import filing, shaping, shaping_options
 from hostler.cli.sourcing import refuse_sourcing, sourcing, sourcing_options
@@ -25,7 +25,10 @@ from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hostler.cli.splitter import Split
+    from hostler.model.hosts import Host
     from hostler.wiring.wanted import Wanted
 
 EXAMPLES = """\b
@@ -109,6 +112,7 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
         source.fill(template)
         unnamed = (how.launch or options["dry_run"]) and not names_hosts(options)
         hosts = [] if unnamed else housed(chosen_hosts(options), options)
+        refuse_unreachable(hosts, how)
         if options["dry_run"]:
             return dry_run(source, template, hosts=hosts, launch=how.launch, quiet=how.quiet)
         import asyncio
@@ -132,6 +136,7 @@ def _go_on(options: dict[str, Any]) -> int:
     )
     inventory = {"inventory": options["inventory"]}
     hosts = housed(chosen_hosts(own | inventory), own) if names_hosts(own) else []
+    refuse_unreachable(hosts, how)
     import asyncio
 
     from hostler.cli.running import resumed_run
@@ -141,7 +146,7 @@ def _go_on(options: dict[str, Any]) -> int:
 
 def overrides(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of BatchSpec that were given on this command line: what shapes jobs, and survives a resume."""
-    return {**pacing(options), **placing(options), **conditions(options)}
+    return {**pacing(options), **placing(options), **conditions(options), **ways_kept(options)}
 
 
 def wanted(given: dict[str, Any], /, **more: Any) -> Wanted:
@@ -151,6 +156,20 @@ def wanted(given: dict[str, Any], /, **more: Any) -> Wanted:
     return Wanted(
         **launching(given), **shaping(given), **seeing(given), **reaching(given), **entrusted(given), **more
     )
+
+
+def refuse_unreachable(hosts: Sequence[Host], how: Wanted) -> None:
+    """Refuse hosts that the way to all of them can't lead to. Raises UsageError."""
+    if how.transport != "local":
+        return
+    from hostler.transports.choosing import VARIABLE
+    from hostler.transports.local import unfit
+
+    if how.launch:
+        raise UsageError("--transport local: launched hosts are reached by SSH; leave it out, or --launch")
+    for host in hosts:
+        if not host.var(VARIABLE) and (why := unfit(host)):
+            raise UsageError(f"--transport local: {host.name}: {why}; leave it out, or name localhost")
 
 
 def printable(words: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hostler.cli.options import whole
+from hostler.cli.visiting import visiting, visiting_options
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ EXAMPLES = "\b\nExamples:\n  hostler cancel last 3\n  hostler cancel 42 7 9-12"
 
 
 @click.command(epilog=EXAMPLES)
+@visiting_options
 @click.argument("name", metavar="RUN")
 @click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
-def command(name: str, jobs: tuple[str, ...]) -> int:
+def command(name: str, jobs: tuple[str, ...], **options: Any) -> int:
     """Cancel jobs: one that waits never runs, one that runs is ended. They are not tried again.
 
     RUN is a run's number, the first letters of its uid, or 'last'; JOB is a job's number, or a range of them.
@@ -47,7 +49,7 @@ def command(name: str, jobs: tuple[str, ...]) -> int:
             )
         return Cancel(jobs=numbers)
 
-    return ask(name, make)
+    return ask(name, make, reach=visiting(options))
 
 
 def job_numbers(text: str) -> range:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hostler.engine.requests import jobs_named
+from hostler.model.runs import BatchSpec
 
 
 def may_still_run(host: str, jobs: Sequence[int], *, detached: bool) -> str:
@@ -15,3 +16,12 @@ def may_still_run(host: str, jobs: Sequence[int], *, detached: bool) -> str:
     """
     until = "they are done" if detached and len(jobs) > 1 else "it is done" if detached else "the lease ends"
     return f"{host}: {jobs_named(sorted(jobs))} may still run there, until {until}"
+
+
+def with_secrets(command: str, spec: BatchSpec) -> str:
+    """A command that reaches a run's hosts, with the options for the secrets that the run was given.
+
+    >>> with_secrets("hostler stop 7", BatchSpec(secrets="--ssh-password"))
+    'hostler stop 7 --ssh-password ask'
+    """
+    return " ".join([command, *(f"{flag} ask" for flag in spec.secrets.split())])

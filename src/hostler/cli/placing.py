@@ -20,18 +20,20 @@ LEAST = 64 << 10
 #: What a run keeps, whoever goes on with it.
 KEPT = {"as_user": "--as", "pty": "--pty", "output_limit": "--output-limit"}
 
+as_password_option = click.option(
+    "--as-password",
+    cls=Marked,
+    names="a secret",
+    secret=True,
+    metavar="SOURCE",
+    help="What sudo asks for: ask, file:PATH, fd:N or env:NAME.",
+)
+
 #: --user, --as, --as-password, --pty, --output-limit, --spool-max and --spool-keep.
 placing_options = group(
     click.option("--user", metavar="NAME", help="Log in as NAME where a host names no user of its own."),
     click.option("--as", "as_user", metavar="USER", help="Run jobs as USER, through sudo on each host."),
-    click.option(
-        "--as-password",
-        cls=Marked,
-        names="a secret",
-        secret=True,
-        metavar="SOURCE",
-        help="What sudo asks for: ask, file:PATH, fd:N or env:NAME.",
-    ),
+    as_password_option,
     click.option("--pty", is_flag=True, help="Give each job a terminal; both its streams become one."),
     click.option(
         "--output-limit",
@@ -42,10 +44,10 @@ placing_options = group(
     ),
     click.option(
         "--spool-max",
-        metavar="SIZE|N%",
-        help="Begin no job on a host whose disk holds this much of ours (10%).",
         cls=Marked,
         habit="10%",
+        metavar="SIZE|N%",
+        help="Begin no job on a host whose disk holds this much of ours (10%).",
     ),
     click.option(
         "--spool-keep",

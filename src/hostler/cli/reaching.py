@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import Marked, duration, group, whole
+from hostler.cli.parsing import said
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,56 +20,88 @@ SECRETS = {
     "as_password": "--as-password",
 }
 
+transport_option = click.option(
+    "--transport",
+    cls=Marked,
+    names="the program by which hosts are reached",
+    type=click.Choice(["auto", "asyncssh", "openssh", "local"]),
+    default="auto",
+    help="How hosts are reached: as their SSH configuration needs it (auto), by AsyncSSH, by the ssh "
+    "program, or without SSH on this machine.",
+)
+password_option = click.option(
+    "--ssh-password",
+    cls=Marked,
+    names="a secret",
+    secret=True,
+    metavar="SOURCE",
+    help="The password for hosts that want one: ask, file:PATH, fd:N or env:NAME.",
+)
+passphrase_option = click.option(
+    "--key-passphrase",
+    cls=Marked,
+    names="a secret",
+    secret=True,
+    metavar="SOURCE",
+    help="What encrypted keys are opened with: ask, file:PATH, fd:N or env:NAME.",
+)
+strict_option = click.option(
+    "--strict-host-keys",
+    cls=Marked,
+    names="a host-key policy",
+    is_flag=True,
+    help="Refuse hosts whose key is not known yet.",
+)
+
 #: -f, --connect-timeout, --transport, --ssh-password, --key-passphrase and --strict-host-keys.
 reaching_options = group(
     click.option("-f", "--forks", metavar="N", default="64", help="Hosts connected to at once (64)."),
     click.option(
         "--connect-timeout", metavar="DUR", default="30s", help="Give a host this long to answer (30s)."
     ),
-    click.option(
-        "--transport",
-        cls=Marked,
-        names="the program by which hosts are reached",
-        type=click.Choice(["auto", "asyncssh", "openssh", "local"]),
-        default="auto",
-        help="How hosts are reached: as their SSH configuration needs it (auto), by AsyncSSH, by the ssh "
-        "program, or without SSH on this machine.",
-    ),
-    click.option(
-        "--ssh-password",
-        cls=Marked,
-        names="a secret",
-        secret=True,
-        metavar="SOURCE",
-        help="The password for hosts that want one: ask, file:PATH, fd:N or env:NAME.",
-    ),
-    click.option(
-        "--key-passphrase",
-        cls=Marked,
-        names="a secret",
-        secret=True,
-        metavar="SOURCE",
-        help="What encrypted keys are opened with: ask, file:PATH, fd:N or env:NAME.",
-    ),
-    click.option(
-        "--strict-host-keys",
-        cls=Marked,
-        names="a host-key policy",
-        is_flag=True,
-        help="Refuse hosts whose key is not known yet.",
-    ),
+    transport_option,
+    password_option,
+    passphrase_option,
+    strict_option,
 )
 
 
 def reaching(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of Wanted that are about reaching hosts. May ask on the terminal. Raises UsageError."""
+    forks = whole(options["forks"], "--forks", least=1, most=10_000)
     return {
-        "transport": options["transport"],
-        "password": _secret(options, "ssh_password", "password for hosts"),
-        "passphrase": _secret(options, "key_passphrase", "passphrase of your key"),
+        "transport": options["transport"] if _decides(options, "transport") else None,
+        **login_secrets(options),
         "strict": True if options["strict_host_keys"] else None,
         "connect_timeout": duration(options["connect_timeout"], "--connect-timeout"),
-        "forks": whole(options["forks"], "--forks", least=1, most=10_000),
+        "forks": forks if _decides(options, "forks") else None,
+    }
+
+
+def ways_kept(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of BatchSpec that are about reaching hosts: what others who visit the run go by."""
+    changes: dict[str, Any] = {}
+    if _decides(options, "transport"):
+        changes["transport"] = options["transport"]
+    if _decides(options, "forks"):
+        changes["forks"] = whole(options["forks"], "--forks", least=1, most=10_000)
+    if options["strict_host_keys"]:
+        changes["strict"] = True
+    if given := " ".join(flag for name, flag in SECRETS.items() if options[name] is not None):
+        changes["secrets"] = given
+    return changes
+
+
+def _decides(options: dict[str, Any], name: str) -> bool:
+    """Whether an option counts: a run that goes on keeps its own way unless a flag says otherwise."""
+    return said(name) or not (options["resume"] or options["retry"])
+
+
+def login_secrets(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of Wanted that open a host's door. May ask on the terminal. Raises UsageError."""
+    return {
+        "password": _secret(options, "ssh_password", "password for hosts"),
+        "passphrase": _secret(options, "key_passphrase", "passphrase of your key"),
     }
 
 

@@ -6,15 +6,15 @@ The first INT or TERM ends the run in order; a second one leaves at once, and sa
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
 from hostler.cli.jobsource import JobSource
-from hostler.cli.leaving import may_still_run
+from hostler.cli.leaving import may_still_run, with_secrets
 from hostler.cli.machines import Machines
+from hostler.cli.saying import say
 from hostler.cli.stopping import Signals, name
 from hostler.clock import SystemClock
 from hostler.errors import RunBusy, StaleEpoch, StoreError
@@ -85,14 +85,14 @@ async def _accepted(
         )
     except BaseException:
         if signals.seen:
-            _say(f"{name(signals.seen[0])}: no run was begun")
+            say(f"{name(signals.seen[0])}: no run was begun")
         await _end(machines)
         raise
     signals.hold()
     if spec.seed is not None and not wanted.quiet:
-        _say(f"shuffled; --shuf --seed {spec.seed} gives this order again")
+        say(f"shuffled; --shuf --seed {spec.seed} gives this order again")
     if source.skipped and not wanted.quiet:
-        _say(f"{counted(source.skipped, 'empty line')} skipped: no job in them")
+        say(f"{counted(source.skipped, 'empty line')} skipped: no job in them")
     return await store.claim(number, owner=owner_name(), at=SystemClock().now())
 
 
@@ -137,7 +137,7 @@ def _over(row: RunRow, wanted: Wanted) -> bool:
         return True
     if any(row.counts.get(state.word) for state in RETRYABLE):
         return False
-    _say(f"batch {row.number}: nothing to try again")
+    say(f"batch {row.number}: nothing to try again")
     return True
 
 
@@ -150,7 +150,7 @@ async def _followed(store: SqliteStore, number: int, wanted: Wanted) -> int | No
             store, number, quiet=wanted.quiet, colour=wanted.colour, draws=wanted.progress != "none"
         )
     except asyncio.CancelledError:
-        _say(f"no longer following batch {number}; it goes on")
+        say(f"no longer following batch {number}; it goes on")
         raise
     if ended is not None:
         _report(store, number, wanted=wanted, signal_number=None)
@@ -188,11 +188,9 @@ async def _work(
         console.note(
             f"batch {claim.run}: {counted(progress.total, 'job')}, {counted(progress.hosts_total, 'host')}"
         )
-        if run.work.batch.paused:
-            console.note(
-                f"hostler: batch {claim.run} is paused; this lets it go on: hostler unpause {claim.run}"
-            )
-        console.flush()
+    if run.work.batch.paused:  # also to those who want no news: they would wait for ever
+        console.note(f"hostler: batch {claim.run} is paused; this lets it go on: hostler unpause {claim.run}")
+    console.flush()
 
     def stop(number: int) -> None:
         run.stop(number, name(number))
@@ -252,11 +250,12 @@ async def _end(machines: Machines) -> None:
 
 def _left_behind(run: OpenRun, number: int) -> None:
     """Say what may still run after a second signal, and what ends it."""
-    left = run.unfinished()
+    left, spec = run.unfinished(), run.work.batch.spec
     for host, jobs in left:
-        _say(may_still_run(host, jobs, detached=run.work.batch.spec.detached))
-    ends = f"this ends what still runs: hostler stop {number}; " if left else ""
-    _say(f"left batch {number} as it stands; {ends}this goes on with it: hostler batch --resume {number}")
+        say(may_still_run(host, jobs, detached=spec.detached))
+    ends = f"this ends what still runs: {with_secrets(f'hostler stop {number}', spec)}; " if left else ""
+    again = with_secrets(f"hostler batch --resume {number}", spec)
+    say(f"left batch {number} as it stands; {ends}this goes on with it: {again}")
 
 
 def _report(
@@ -283,17 +282,12 @@ def _report(
 
 
 def _machines(uid: str, wanted: Wanted) -> Machines:
-    return Machines(provider(wanted.provider), run=uid, keep=wanted.keep, say=_say)
+    return Machines(provider(wanted.provider), run=uid, keep=wanted.keep, say=say)
 
 
 async def _launched(machines: Machines, wanted: Wanted, *, token: str) -> list[Host]:
     if not wanted.launch:
         return []
     if not wanted.quiet:
-        _say(f"launching {counted(wanted.launch, f'{wanted.provider} host')}")
+        say(f"launching {counted(wanted.launch, f'{wanted.provider} host')}")
     return await machines.launch(wanted.launch, token=token)
-
-
-def _say(text: str) -> None:
-    with suppress(OSError, ValueError):
-        os.write(2, f"hostler: {text}\n".encode("utf-8", "backslashreplace"))

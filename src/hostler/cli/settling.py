@@ -15,9 +15,10 @@ import click
 
 from hostler.cli.options import Marked
 from hostler.cli.parsing import META, flag_of, plain_default
-from hostler.errors import UsageError
+from hostler.cli.saying import say
+from hostler.errors import SpecError, UsageError
 from hostler.settings.fields import Field
-from hostler.settings.files import read_files
+from hostler.settings.files import NAME, read_files
 from hostler.settings.layers import Layers, Tree, Value
 
 #: What options call a file or folder in their help.
@@ -26,7 +27,14 @@ PATHS = ("FILE", "DIR", "PATH", "F", "FOLDER")
 WITHOUT = ("config", "completion")
 #: Verbs that act on a live run: what they do to it is said each time, and only what doesn't act can be a setting.
 ACTS = ("stop", "pause", "unpause", "add", "set", "cancel", "wait")
+#: Verbs that end things or look at them: no file of whatever folder we stand in may keep anybody from that.
+UNHINDERED = {
+    *((verb,) for verb in ("stop", "cancel", "status", "runs", "log", "wait", "reap")),
+    ("sandbox", "down"),
+}
 HARMLESS = ("color", "inventory", "json", "quiet")
+#: What a verb that visits a run's hosts takes from what is set for `batch`: it goes through the same doors.
+OF_BATCH = ("ssh-password", "key-passphrase", "as-password")
 
 
 def settle(ctx: click.Context, given: set[str]) -> dict[str, Value]:
@@ -35,23 +43,55 @@ def settle(ctx: click.Context, given: set[str]) -> dict[str, Value]:
     if words[0] in WITHOUT:
         return {}
     fields = fields_of(words, ctx.command)
-    layers = layers_here(os.environ)
+    layers = _usable(words, fields)
     odd, known = layers.strange(words, fields)
     if odd:
         from hostler.settings.variables import remark
 
-        click.echo(f"hostler: {remark(odd, known)}", err=True)
+        say(remark(odd, known))
     keys = {field.key for field in fields.values() if field.name in given}
-    return {fields[key].name: value for key, value in layers.values(words, fields, given=keys).items()}
+    found = layers.values(words, fields, given=keys)
+    if words[0] in ACTS and any(key in fields for key in OF_BATCH):
+        found |= _of_batch(ctx, layers, given=keys)
+    return {fields[key].name: value for key, value in found.items() if key in fields}
 
 
-def layers_here(environ: Mapping[str, str]) -> Layers:
+def _of_batch(ctx: click.Context, layers: Layers, *, given: set[str]) -> dict[str, Value]:
+    """What is set for `batch` about secrets, and not said here."""
+    from hostler.cli.verbs import group
+
+    batch = group.get_command(ctx, "batch")
+    assert batch is not None
+    found = layers.values(("batch",), fields_of(("batch",), batch), given=given)
+    return {key: value for key, value in found.items() if key in OF_BATCH}
+
+
+def _usable(words: tuple[str, ...], fields: Mapping[str, Field]) -> Layers:
+    """The sources of settings for a verb; one of UNHINDERED does without a project's file that can't be used."""
+    if words not in UNHINDERED:
+        return layers_here(os.environ)
+    from hostler.cli.saying import say
+
+    try:
+        layers = layers_here(os.environ)
+        layers.values(words, fields)
+        if words[0] in ACTS and any("batch" in file.tables for file in layers.files):
+            layers.values(("batch",), tree()["batch",])
+    except SpecError as error:
+        if error.path != NAME:
+            raise
+        say(f"settings of this folder are ignored: {error}")
+        return layers_here(os.environ, project=False)
+    return layers
+
+
+def layers_here(environ: Mapping[str, str], *, project: bool = True) -> Layers:
     """The sources of settings of this process. Raises UsageError for a file that can't be used."""
     from hostler.cli.verbs import VERBS
 
     return Layers(
         environ=environ,
-        files=read_files(environ),
+        files=read_files(environ, project=project),
         verbs=[verb for verb in VERBS if verb not in WITHOUT],
         tree=tree,
     )

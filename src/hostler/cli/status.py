@@ -94,6 +94,17 @@ def host_facts(host: HostFigures, *, elapsed: float | None) -> dict[str, Any]:
 
 def next_step(seen: Look, result: Summary) -> str | None:
     """The command that goes on with the run, or watches it; None when there is nothing to do."""
+    if pause := _paused(seen):
+        return pause
+    return _onward(seen, result)
+
+
+def _paused(seen: Look) -> str:
+    """The command that must come first where a run is paused; empty where none is."""
+    return f"hostler unpause {seen.row.number}" if seen.row.paused and seen.row.state != "finished" else ""
+
+
+def _onward(seen: Look, result: Summary) -> str | None:
     if seen.alive:
         return f"hostler batch --resume {seen.row.number}"
     return result.next_command
@@ -169,11 +180,13 @@ def _open_block(seen: Look, open_: list[AttemptRow], *, now: float, width: int, 
 def _next_block(seen: Look, result: Summary, *, colour: bool) -> str:
     from hostler.views.report import painted
 
-    step = next_step(seen, result)
+    step, pause = _onward(seen, result), _paused(seen)
     if step is None:
         return ""
     word = "watch it:" if seen.alive else "go on:" if result.done < result.total else "try again:"
     lines = [(word, step)]
+    if pause:
+        lines.insert(0, ("unpause it:", pause))
     if result.bad:
         lines.insert(0, ("look closer:", f"hostler log {seen.row.number} --failed"))
     return "".join(f"{word:<13}{painted(text, '1', colour)}\n" for word, text in lines)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from hostler.cli.visiting import visiting, visiting_options
 
 if TYPE_CHECKING:
     from hostler.model.requests import Wish
@@ -15,14 +17,17 @@ EXAMPLES = "\b\nExamples:\n  hostler stop last\n  hostler stop --drain 42"
 
 
 @click.command(epilog=EXAMPLES)
+@visiting_options
 @click.option(
     "--drain", is_flag=True, help="Start nothing more, and stop when what runs has ended by itself."
 )
 @click.argument("name", metavar="RUN")
-def command(name: str, drain: bool) -> int:
+def command(name: str, drain: bool, **options: Any) -> int:
     """End a run: running jobs are ended, the others wait for 'hostler batch --resume'.
 
-    When nobody works on it any more, its hosts are visited and what they still run of it is ended. RUN is a run's
+    When nobody works on it any more, its hosts are visited and what they still run of it is ended; what they were
+    begun with (--transport, --strict-host-keys) holds for that, too. Where a host can't be reached, that is told, and
+    the exit code is 4. RUN is a run's
     number, the first letters of its uid, or 'last'.
     """
     from hostler.cli.asking import ask, ended_words, still_open
@@ -33,4 +38,4 @@ def command(name: str, drain: bool) -> int:
             return f"it has ended already, {ended_words(row)}"
         return Stop(drain=drain)
 
-    return ask(name, make)
+    return ask(name, make, reach=visiting(options))

@@ -28,7 +28,8 @@ class BatchSpec:
     logged in to; with `pty` each gets a terminal. Of a stream beyond `output_limit` bytes the middle is not kept. A
     host's disk may be filled by `spool_max` (up to 1 a part of what is free, above that bytes),
     and what older runs left there is removed after `spool_keep` seconds. `reading` is how lines became arguments, in
-    the words of rows.Form, for jobs that are added later.
+    the words of rows.Form, for jobs that are added later. Its hosts are reached by `transport`, `forks` at
+    once, unknown host keys refused with `strict`; `secrets` are the options that it was given secrets by, never those.
     """
 
     template: Any = None
@@ -49,6 +50,10 @@ class BatchSpec:
     output_limit: int = 1 << 30
     spool_max: float = 0.1
     spool_keep: float = 604800.0
+    transport: str = "auto"
+    forks: int = 64
+    strict: bool | None = None
+    secrets: str = ""
     reading: dict[str, Any] | None = None
 
     @property

@@ -93,6 +93,13 @@ def jobs_accepted(db: sqlite3.Connection, run: int, event: JobsAccepted) -> None
     if changed != event.last - event.first + 1:
         raise StoreError(f"run {run}: {event.last - event.first + 1} jobs were to join, {changed} are there")
     db.execute("UPDATE run SET total = ? WHERE number = ?", (event.last, run))
+    # One that had finished has something to do again, and waits for somebody to go on with it.
+    db.execute(
+        "UPDATE run SET state = 'running', finished = NULL, exit_code = NULL "
+        "WHERE number = ? AND state = 'finished'",
+        (run,),
+    )
+    db.execute("UPDATE run SET counts = NULL WHERE number = ?", (run,))
 
 
 def jobs_cancelled(db: sqlite3.Connection, run: int, event: JobsCancelled) -> None:

@@ -26,6 +26,23 @@ T = TypeVar("T")
 GOODBYE = 2.0  # seconds that processes have between HUP and KILL
 
 
+def unfit(host: Host) -> str:
+    """Why a host can't be reached without SSH; empty when it can.
+
+    >>> unfit(Host(name="web1", address="127.0.0.1", port=2222))
+    'it has a port 2222, which is for SSH, and is to be reached without'
+    """
+    if not _here(host.address):
+        return f"{host.address} is not this machine (localhost is), and it is to be reached without SSH"
+    me = getpass.getuser()
+    if host.user not in (None, me):
+        return f"without SSH there is no other account than {me}, not {host.user}"
+    if host.jump is not None or host.port is not None:
+        what = f"port {host.port}" if host.jump is None else f"jump host {host.jump}"
+        return f"it has a {what}, which is for SSH, and is to be reached without"
+    return ""
+
+
 class LocalTransport:
     """A ports.Transport to this machine and this account, whatever name the Host has."""
 
@@ -34,15 +51,8 @@ class LocalTransport:
 
         >>> await transport.connect(Host(name="here", address="localhost"), deadline=10)  # doctest: +SKIP
         """
-        if not _here(host.address):
-            why = f"{host.address} is not this machine (localhost is), and it is to be reached without SSH"
+        if why := unfit(host):
             raise HostRefused(host.name, why)
-        me = getpass.getuser()
-        if host.user not in (None, me):
-            raise HostRefused(host.name, f"without SSH there is no other account than {me}, not {host.user}")
-        if host.jump is not None or host.port is not None:
-            what = f"port {host.port}" if host.jump is None else f"jump host {host.jump}"
-            raise HostRefused(host.name, f"it has a {what}, which is for SSH, and is to be reached without")
         await asyncio.sleep(0)
         return LocalConnection(host)
 
