@@ -71,7 +71,7 @@ def hosts(bare: OwnSshd, hostler: Hostler) -> list[str]:
     return ["-i", "bare.yaml", "-j", "4"]
 
 
-SAID = "box: no python3 of 3.6 or later: jobs run through sh, output comes in pieces"
+SAID = "hostler: box: no python3 of 3.6 or later: jobs run through sh, output comes in pieces"
 
 
 def test_jobs_run_as_everywhere_and_one_line_says_how(hostler: Hostler, hosts: list[str]) -> None:
@@ -146,7 +146,7 @@ def test_a_host_can_be_asked_not_to_use_python_and_some_things_need_it(
         f"identity: {host.identity}, vars: {{python: none, spool: {hostler.folder / 'spool'}}}}}\n"
     )
     done = hostler("batch", "-i", "none.yaml", "--", "echo", "{}", ":::", "a")
-    assert done.out == b"a\n" and "box: its python is none: jobs run through sh" in done.err
+    assert done.out == b"a\n" and "hostler: box: its python is none: jobs run through sh" in done.err
     done = hostler("batch", "-i", "none.yaml", "--pty", "--", "echo", "{}", ":::", "a")
     assert done.code != 0 and "--pty needs Python there" in done.err
 

@@ -19,6 +19,8 @@ def test_a_secret_is_given_once() -> None:
     assert answers.question("me@web1's password: ") == "open sesame"
     assert answers.question("(me@web1) Password: ") is None
     assert answers.account() == "; the password was not accepted"
+    refusal = answers.refusal("me@web1", "no key to try")
+    assert refusal == "the password was not accepted for me@web1; no key to try"
 
 
 def test_the_passphrase_is_given_once_for_each_key_and_never_for_a_password() -> None:

@@ -36,7 +36,7 @@ class Choices:
     def made(self, host: str, *, by_sh: bool, why: str = "") -> None:
         """Remember a choice, and say it where it was for sh and a reason is given."""
         if by_sh and why and self._by_sh.get(host) is None:
-            self._say(f"{host}: {why}: jobs run through sh, output comes in pieces")
+            self._say(f"hostler: {host}: {why}: jobs run through sh, output comes in pieces")
         self._by_sh[host] = by_sh
 
 

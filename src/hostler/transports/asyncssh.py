@@ -19,7 +19,7 @@ from hostler.transports.hostkeys import HostKeys, Judge
 from hostler.transports.identities import Hand, Identities
 from hostler.transports.jumps import Jumps
 from hostler.transports.lines import SshConnection
-from hostler.transports.logins import NONE, Answers, Secrets
+from hostler.transports.logins import NONE, Answers, Secrets, too_many
 from hostler.transports.reasons import late, unreachable
 from hostler.transports.sshconfig import Settings, Way, by_hand, files
 from hostler.transports.strictness import Strictness
@@ -186,19 +186,12 @@ class AsyncsshTransport:
     ) -> HostError:
         many = "oo many authentication failures" in str(error)
         if isinstance(error, asyncssh.PermissionDenied) or many:
-            account = (hand.account() if hand else "no key to try") + answers.account()
+            keys = hand.account() if hand else "no key to try"
+            if many:
+                return HostRefused(host.name, too_many(keys + answers.account()))
             user = self._ways[host][0].user
-            hint = (
-                "name the one to use (IdentityFile and IdentitiesOnly)"
-                if many
-                else f"try: {by_hand(host, user)}"
-            )
-            why = (
-                "it stops listening after so many keys"
-                if many
-                else f"no key accepted for {user}@{host.address}"
-            )
-            return HostRefused(host.name, f"{why}: {account}; {hint}")
+            why = answers.refusal(f"{user}@{host.address}", keys)
+            return HostRefused(host.name, f"{why}; try: {by_hand(host, user)}")
         if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
             return HostRefused(host.name, f"can't be asked for as configured: {error}")
         reached, proved = (judge.reached, judge.proved) if judge is not None else (False, False)

@@ -41,6 +41,11 @@ class Secrets:
 NONE = Secrets()
 
 
+def too_many(account: str) -> str:
+    """Why a host let us in for none when it was shown more keys than it looks at."""
+    return f"it stops listening after so many keys: {account}; name the one to use (IdentityFile and IdentitiesOnly)"
+
+
 class Answers:
     """The answers of one login. Each secret is given once: what didn't fit is not tried again.
 
@@ -75,6 +80,18 @@ class Answers:
         """The answers to several at once; None when one of them has none."""
         answers = [self.question(text) for text in texts]
         return None if None in answers else [answer for answer in answers if answer is not None]
+
+    def refusal(self, who: str, keys: str, methods: str = "") -> str:
+        """Why a host did not let `who` in, what was given by name first; `keys` tells of the keys.
+
+        `methods` are those that the host named.
+
+        >>> Answers(NONE).refusal("ann@web1", "no key to try")
+        'no key accepted for ann@web1: no key to try'
+        """
+        if "" in self._given:
+            return f"{NOT_ACCEPTED} for {who}; {keys}"
+        return f"no key accepted for {who}: {keys}{self.account(methods)}"
 
     def account(self, methods: str = "") -> str:
         """What is to say of it when the host let us in for none; `methods` are those that it named."""

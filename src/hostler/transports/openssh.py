@@ -24,7 +24,7 @@ from hostler.transports.hostkeys import HostKeys, Judge
 from hostler.transports.identities import Identities
 from hostler.transports.jumps import Jumps
 from hostler.transports.lines import SshConnection
-from hostler.transports.logins import NONE, Secrets
+from hostler.transports.logins import NONE, Secrets, too_many
 from hostler.transports.muxed import Muxed
 from hostler.transports.openssh_config import Answer, option, reaching, said_of, settle
 from hostler.transports.openssh_folder import Folder, Place
@@ -243,12 +243,10 @@ class OpensshTransport:
         account = await asyncio.to_thread(
             self._identities.account, way, heard.tried, heard.taken, heard.no_agent
         )
-        account += mine.asking.account(heard.methods)
         if turned_down == "many":
-            hint = "name the one to use (IdentityFile and IdentitiesOnly)"
-            return HostRefused(host.name, f"it stops listening after so many keys: {account}; {hint}")
-        why = f"no key accepted for {way.user}@{host.address}: {account}; try: {by_hand(host, way.user)}"
-        return HostRefused(host.name, why)
+            return HostRefused(host.name, too_many(account + mine.asking.account(heard.methods)))
+        why = mine.asking.refusal(f"{way.user}@{host.address}", account, heard.methods)
+        return HostRefused(host.name, f"{why}; try: {by_hand(host, way.user)}")
 
 
 async def _ended(leaving: bool, *, program: Program, place: Place, jump: Opened | None) -> Exception | None:

@@ -64,6 +64,10 @@ class Asking:
         """What is to say of passwords when the host took none; `methods` are those that it named."""
         return self._answers.account(methods)
 
+    def refusal(self, who: str, keys: str, methods: str) -> str:
+        """Why a host did not let `who` in; `keys` tells of the keys, `methods` are those that it named."""
+        return self._answers.refusal(who, keys, methods)
+
     def close(self) -> None:
         """Answer no more."""
         if self._server is not None:
