@@ -79,10 +79,10 @@ def test_unknown_keys_and_wrong_types_are_refused_with_file_line_and_suggestion(
     hostler("batch", *ALL, *ECHO, ":::", "a").refused("hostler.toml:2:", "'slot'", "did you mean 'slots'?")
     assert hostler("batch", "--help").code == 0
     project(hostler, "[all]\ncolor = true\n")
-    hostler("runs").refused("hostler.toml:2:", "color = true", "auto, always, never")
+    hostler("sandbox", "list").refused("hostler.toml:2:", "color = true", "auto, always, never")
     path = user(hostler, "[runs]\nlimit =\n")
     project(hostler, "")
-    hostler("runs").refused(f"{path}:2:", "is not TOML")
+    hostler("sandbox", "list").refused(f"{path}:2:", "is not TOML")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_project_may_not_choose_for_its_user(hostler: Hostler, line: str, why:
     hostler("batch", *ALL, *ECHO, ":::", "a").refused("hostler.toml:2:", why, "may not", "your own file")
     (hostler.folder / "hostler.toml").unlink()
     user(hostler, f"[all]\n{line}\n")
-    assert hostler("runs").code == 0
+    assert hostler("sandbox", "list").code == 0
 
 
 def test_a_secret_is_never_taken_literally_nor_repeated(hostler: Hostler) -> None:
@@ -116,9 +116,27 @@ def test_a_secret_is_never_taken_literally_nor_repeated(hostler: Hostler) -> Non
 def test_a_projects_file_that_others_can_write_to_is_refused(hostler: Hostler) -> None:
     for mode in (0o666, 0o620, 0o602):
         project(hostler, "", mode)
-        hostler("runs").refused("hostler.toml:", "others can write to it", "chmod go-w")
+        hostler("sandbox", "list").refused("hostler.toml:", "others can write to it", "chmod go-w")
     project(hostler, "", 0o644)
-    assert hostler("runs").code == 0
+    assert hostler("sandbox", "list").code == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["[nonsense]\n", "x = 1\n", "not toml", "[all]\nsolts = 1\n", "[stop]\nslots = 1\n"]
+)
+def test_a_broken_projects_file_keeps_nobody_from_ending_things_or_looking_at_them(
+    hostler: Hostler, text: str
+) -> None:
+    path = project(hostler, text)
+    for words in (["runs"], ["reap"]) if text != "[stop]\nslots = 1\n" else (["stop", "1"],):
+        done = hostler(*words)
+        assert done.code == (2 if words[0] == "stop" else 0)  # there is no run to be stopped
+        assert "hostler: settings of this folder are ignored: hostler.toml:" in done.err.splitlines()[0]
+    path.unlink()
+    user(hostler, "[nonsense]\n")
+    hostler("stop", "1").refused(
+        "hostler.toml:1:", "there is no verb 'nonsense'", str(hostler.folder / "home")
+    )
 
 
 def test_a_projects_file_in_a_folder_that_others_can_write_to_is_refused(hostler: Hostler) -> None:
@@ -126,22 +144,22 @@ def test_a_projects_file_in_a_folder_that_others_can_write_to_is_refused(hostler
     below.mkdir(parents=True)
     (below / "hostler.toml").touch(0o600)
     below.parent.chmod(0o777)
-    hostler.start("runs", cwd=below).wait().refused(
+    hostler.start("sandbox", "list", cwd=below).wait().refused(
         "others can write to the folder", str(below.parent), "chmod go-w"
     )
     below.parent.chmod(0o1777)
-    assert hostler.start("runs", cwd=below).wait().code == 0
+    assert hostler.start("sandbox", "list", cwd=below).wait().code == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away; the next test does without")
 def test_a_projects_file_of_somebody_else_is_refused_also_if_it_is_roots_turn(hostler: Hostler) -> None:
     path = project(hostler, "[batch]\nslots = 1\n", 0o644)
     os.chown(path, 65534, 65534)
-    hostler("runs").refused("hostler.toml:", "belongs to user 65534", "another folder")
+    hostler("sandbox", "list").refused("hostler.toml:", "belongs to user 65534", "another folder")
     os.chown(path, 0, 0)
     os.chown(hostler.folder, 65534, 65534)
     try:
-        hostler("runs").refused("the folder", "belongs to user 65534")
+        hostler("sandbox", "list").refused("the folder", "belongs to user 65534")
     finally:
         os.chown(hostler.folder, 0, 0)
 
@@ -153,24 +171,24 @@ def test_a_link_to_a_file_of_somebody_else_is_refused(hostler: Hostler) -> None:
     (far / "real").touch(0o600)
     far.chmod(0o777)
     (hostler.folder / "hostler.toml").symlink_to(far / "real")
-    hostler("runs").refused("hostler.toml:", "others can write to the folder", str(far))
+    hostler("sandbox", "list").refused("hostler.toml:", "others can write to the folder", str(far))
     far.chmod(0o755)
-    assert hostler("runs").code == 0
+    assert hostler("sandbox", "list").code == 0
     (far / "real").unlink()
-    hostler("runs").refused("hostler.toml:", "leads nowhere")
+    hostler("sandbox", "list").refused("hostler.toml:", "leads nowhere")
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe"])
 def test_what_is_no_file_is_refused_and_not_waited_for(hostler: Hostler, kind: str) -> None:
     path = hostler.folder / "hostler.toml"
     path.mkdir() if kind == "folder" else os.mkfifo(path, 0o600)
-    hostler("runs").refused("hostler.toml:", "no ordinary file")
+    hostler("sandbox", "list").refused("hostler.toml:", "no ordinary file")
 
 
 def test_the_users_file_must_be_theirs_too(hostler: Hostler) -> None:
     path = user(hostler, "[runs]\nlimit = 3\n")
     path.chmod(0o666)
-    hostler("runs").refused(str(path), "others can write to it")
+    hostler("sandbox", "list").refused(str(path), "others can write to it")
 
 
 def test_the_users_file_is_not_taken_for_a_projects_when_one_stands_beside_it(hostler: Hostler) -> None:

@@ -59,11 +59,11 @@ def user_path(environ: Mapping[str, str]) -> Path:
     return Path(shared) / "hostler" / NAME
 
 
-def read_files(environ: Mapping[str, str]) -> tuple[File, ...]:
-    """The files that are there, the project's first. Raises SpecError."""
+def read_files(environ: Mapping[str, str], *, project: bool = True) -> tuple[File, ...]:
+    """The files that are there, the project's first unless it is not wanted. Raises SpecError."""
     user = user_path(environ)
     found = [_read(user, kind="user", shown=str(user), folder=str(user.parent))]
-    if not _same(NAME, user):
+    if project and not _same(NAME, user):
         found.insert(0, _read(Path(NAME), kind="project", shown=NAME, folder="."))
     return tuple(file for file in found if file is not None)
 
