@@ -201,6 +201,19 @@ async def test_status_of_a_run_whose_owner_died_says_how_to_go_on(
     assert out.endswith("go on:       hostler batch --resume 1\n")
 
 
+async def test_of_a_run_left_with_open_jobs_nobody_says_how_long_it_worked(
+    state: Path, capsys: CaptureFixture
+) -> None:
+    story = await Story.begin(state, jobs=range(1, 4), slots=1)
+    await story.whole(1, seconds=2.0)
+    await story.start(2)
+    await story.leave()
+    told = as_json(capsys, "status", "1")
+    assert (told["seconds"], told["rate"], told["hosts"][0]["busy"]) == (None, None, None)
+    out, _ = shown(capsys, "status", "1")
+    assert " in " not in out.splitlines()[0] and "busy" not in out
+
+
 async def test_status_tells_scripts_the_same(state: Path, capsys: CaptureFixture) -> None:
     story = await Story.begin(state, jobs=range(1, 4), hosts=["n1", "n2"], slots=1)
     await story.whole(1, seconds=2.0)
@@ -225,12 +238,12 @@ async def test_log_of_a_run_is_one_line_per_attempt(state: Path, capsys: Capture
     out, err = shown(capsys, "log", "1")
     assert err == ""
     assert out.splitlines() == [
-        "2026-01-02 04:04:05  1/1  n1    2.0s  ok       echo a",
-        "2026-01-02 04:04:07  2/1  n1    0.5s  exit 3   echo 'b c'",
-        "2026-01-02 04:04:07  2/2  n2    0.2s  exit 3   echo 'b c'",
+        "2026-01-02 04:04:05  1/1  n1    2.0s  ok           echo a",
+        "2026-01-02 04:04:07  2/1  n1    0.5s  exit 3       echo 'b c'",
+        "2026-01-02 04:04:07  2/2  n2    0.2s  exit 3       echo 'b c'",
         "2026-01-02 04:04:07  3/1  n2       ?  lost: n2 was rebooted  echo d",
-        "2026-01-02 04:04:07  3/2  n1    4.0s  ok       echo d",
-        "2026-01-02 04:04:11  4/1  n1    1.0s  ok       echo e",
+        "2026-01-02 04:04:07  3/2  n1    4.0s  ok           echo d",
+        "2026-01-02 04:04:11  4/1  n1    1.0s  ok           echo e",
     ]
     out, _ = shown(capsys, "log", "1", "--failed")
     assert [line.split()[2] for line in out.splitlines()] == ["2/1", "2/2", "3/1"]

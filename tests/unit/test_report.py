@@ -76,6 +76,14 @@ def test_failures_that_look_alike_are_told_once_with_what_they_said() -> None:
     )
 
 
+def test_a_job_that_never_ran_is_no_example_where_another_one_did() -> None:
+    unrun = [replace(each, ran=False) for each in bad(3, job=1, host="no host", how="cancelled")]
+    summary = replace(WELL, counts={S.OK: 996, S.CANCELLED: 4})
+    mixed = clusters([*unrun, *bad(1, job=9, how="cancelled", says="half way")])
+    assert "look closer:  hostler log 42 9\n" in shown(summary, Findings(failures=mixed))
+    assert "look closer:  hostler log 42 1\n" in shown(summary, Findings(failures=clusters(unrun)))
+
+
 def test_failures_that_differ_in_numbers_are_marked_as_alike() -> None:
     failures = clusters(Failure(job=n, host="n1", how="exit 1", last_line=f"{n}.png: broken") for n in (7, 8))
     text = shown(replace(WELL, counts={S.FAILED: 2}), Findings(failures=failures))

@@ -117,6 +117,9 @@ def facts(attempt: AttemptRow) -> dict[str, Any]:
     }
 
 
+#: Columns of an ending, the longest of one word being "interrupted".
+ENDING = 11
+
 # -- all jobs -----------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +153,7 @@ def _line(seen: Look, *, fd: int) -> Callable[[AttemptRow], str]:
     def told(attempt: AttemptRow) -> str:
         text = (
             f"{when(attempt.began or attempt.dispatched_at)}  {attempt.job:>{digits}}/{attempt.n}  "
-            f"{attempt.worker:<{wide}}  {took(attempt, now=now):>6}  {ending_words(attempt):<7}  "
+            f"{attempt.worker:<{wide}}  {took(attempt, now=now):>6}  {ending_words(attempt):<{ENDING}}  "
             f"{seen.command_of(attempt.job, width=width)}"
         )
         return fit(text, width) + "\n"

@@ -124,8 +124,10 @@ def summary(seen: Look, *, now: float, signal: int | None = None) -> Summary:
     """What a run comes to at `now`, seconds since the epoch."""
     span = figures.span(seen.reader, seen.row.number)
     elapsed = None
-    # Of a run that was taken up again nobody can say how long it worked: the time between is not work.
-    if seen.row.epoch <= 1 and span is not None:
+    # Of a run that was taken up again nobody can say how long it worked: the time between is not work. Nor of one
+    # that was left with jobs open: the last result says nothing of when.
+    left = not seen.alive and bool(seen.counts.get(JobState.OPEN))
+    if seen.row.epoch <= 1 and span is not None and not left:
         elapsed = max(0.0, (now if seen.alive and seen.row.finished is None else span[1]) - span[0])
     return Summary(
         number=seen.row.number,
@@ -178,6 +180,7 @@ def findings(seen: Look, *, width: int) -> Findings:
             if each.last and each.state is not JobState.CANCELLED
             else each.state.word,
             last_line=said_last(seen, each.last, width=width) if each.last else "",
+            ran=each.last is not None,
         )
         for each in bad
     ]

@@ -38,8 +38,11 @@ def command(name: str, slots: str | None, timeout: str | None, retries: str | No
     if not change.values:
         raise UsageError("nothing to set: say --slots, --timeout or --retries")
 
+    given = {"-j": slots, "--timeout": timeout, "--retries": retries}
+    said = " ".join(f"{flag} {value}" for flag, value in given.items() if value is not None)
+
     def make(store: SqliteStore, row: RunRow) -> Wish | str:
-        refuse_finished(row, f"give it with: hostler batch --retry {row.number}")
+        refuse_finished(row, f"what failed is tried again so by: hostler batch --retry {row.number} {said}")
         return change
 
     return ask(name, make)

@@ -14,12 +14,16 @@ NUMBERS = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A job that ended badly: its last attempt's host, how it ended in words, and the last line that it printed."""
+    """A job that ended badly: its last attempt's host, how it ended in words, and the last line that it printed.
+
+    `ran` is whether it has had an attempt at all.
+    """
 
     job: int
     host: str
     how: str
     last_line: str
+    ran: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,7 @@ class Cluster:
     """Failures that look alike: how they ended, what they printed last, how many, and the first jobs and hosts.
 
     With `exact` every one of them printed `last_line`, otherwise the others differ from it in numbers only.
+    `example` is the first of them that ran, None where none did.
     """
 
     how: str
@@ -36,6 +41,7 @@ class Cluster:
     jobs: tuple[int, ...]
     hosts: tuple[str, ...]
     host_count: int
+    example: int | None = None
 
 
 @dataclass(slots=True)
@@ -45,6 +51,7 @@ class _Heap:
     count: int = 0
     jobs: list[int] = field(default_factory=list)
     hosts: dict[str, None] = field(default_factory=dict)
+    example: int | None = None
 
 
 def clusters(failures: Iterable[Failure], *, jobs_shown: int = 5, kinds: int = 10_000) -> tuple[Cluster, ...]:
@@ -64,6 +71,8 @@ def clusters(failures: Iterable[Failure], *, jobs_shown: int = 5, kinds: int = 1
         heap = heaps.setdefault(key, _Heap(failure.last_line))
         heap.exact = heap.exact and heap.last_line == failure.last_line
         heap.count += 1
+        if heap.example is None and failure.ran:
+            heap.example = failure.job
         heap.hosts[failure.host] = None
         if len(heap.jobs) < jobs_shown:
             heap.jobs.append(failure.job)
@@ -77,6 +86,7 @@ def clusters(failures: Iterable[Failure], *, jobs_shown: int = 5, kinds: int = 1
             jobs=tuple(heap.jobs),
             hosts=tuple(heap.hosts)[:jobs_shown],
             host_count=len(heap.hosts),
+            example=heap.example,
         )
         for (how, _), heap in order
     )

@@ -231,7 +231,8 @@ def next_block(summary: Summary, findings: Findings, *, colour: bool) -> str:
     """The exact commands that lead on; nothing where all is well."""
     steps = []
     if findings.failures:
-        job = findings.failures[0].jobs[0]
+        ran = (cluster.example for cluster in findings.failures if cluster.example is not None)
+        job = next(ran, findings.failures[0].jobs[0])
         steps.append(("look closer:", f"hostler log {summary.number} {job}"))
     if summary.next_command is not None:
         left = summary.total - summary.done
