@@ -79,7 +79,10 @@ def row(state: Path, columns: str) -> tuple[object, ...]:
         (["set", "last"], "nothing to set: say --slots, --timeout or --retries"),
         (["set", "last", "--slots", "0"], "--slots 0: must be a whole number from 1 to 10000"),
         (["set", "last", "--timeout", "soon"], "--timeout: "),
-        (["set", "last", "--retries", "1"], "batch 1 has finished; give it with: hostler batch --retry 1"),
+        (
+            ["set", "last", "--retries", "1"],
+            "batch 1 has finished; what failed is tried again so by: hostler batch --retry 1 --retries 1",
+        ),
         (["cancel", "last", "7"], "run 1 has no job 7; its jobs are 1 to 1"),
         (["cancel", "last", "x"], "JOB x: must be a whole number"),
         (["cancel", "last", "3-2"], "JOB 3-2: 2: must be a whole number from 3"),
