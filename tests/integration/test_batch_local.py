@@ -35,7 +35,9 @@ def test_jobs_run_without_ssh(hostler: Hostler, here: list[str], tmp_path: Path)
 
 def test_hosts_that_only_ssh_can_reach_are_refused_before_anything_is_begun(hostler: Hostler) -> None:
     for hosts in (ALL, ("--launch", "1", "--provider", "sandbox"), ("--hosts", "nobody-else@localhost")):
-        hostler("batch", *hosts, "--transport", "local", "--", "echo", ":::", "a").refused("--transport local")
+        hostler("batch", *hosts, "--transport", "local", "--", "echo", ":::", "a").refused(
+            "--transport local"
+        )
     assert hostler.json("runs") == []
 
 

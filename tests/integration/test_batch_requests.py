@@ -241,14 +241,17 @@ def test_stop_names_the_host_that_nobody_can_reach(hostler: Hostler, effects: Ef
     stopped = hostler("stop", "last")
     assert (stopped.code, stopped.out) == (4, b"")
     assert "hostler: away: jobs 1, 2 may still run there, until the lease ends (" in stopped.err
-    assert "not stopped on away: 2 open; once that can be reached, this ends what still runs: hostler stop 1" in (
-        stopped.err
+    assert (
+        "not stopped on away: 2 open; once that can be reached, this ends what still runs: hostler stop 1"
+        in (stopped.err)
     )
     cancelled = hostler("cancel", "last", "2")
     assert (cancelled.code, cancelled.out) == (4, b""), cancelled.err
     trouble, end = cancelled.err.splitlines()
     assert trouble.startswith("hostler: away: job 2 may still run there, until the lease ends (")
-    assert end.startswith("hostler: batch 1: job 2 not cancelled yet: away could not be reached; it stays asked for")
+    assert end.startswith(
+        "hostler: batch 1: job 2 not cancelled yet: away could not be reached; it stays asked for"
+    )
 
 
 @pytest.mark.slow
