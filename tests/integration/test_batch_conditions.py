@@ -62,9 +62,13 @@ def test_jobs_begin_in_the_folder_that_was_named(hostler: Hostler, effects: Effe
     assert hostler("batch", *ALL, "-q", "--workdir", str(place), "--", "pwd", ":::", "").lines == [str(place)]
     home = [str(hostler.lab.home)]
     assert hostler("batch", *ONE, "-q", "--workdir", "~/.", "--", "sh", "-c", "pwd", ":::", "a").lines == home
-    gone = hostler("batch", *ALL, "-q", "--workdir", "/no/where", "--", "pwd", ":::", "a")
-    assert gone.code == 1 and "--workdir /no/where: no such folder on this host" in gone.err
-    assert hostler.json("log", "last")[0]["code"] == 127
+
+
+def test_a_folder_that_is_not_there_is_no_jobs_fault_and_costs_no_retry(hostler: Hostler) -> None:
+    gone = hostler("batch", *ALL, "--retries", "2", "--workdir", "/no/where", "--", "pwd", ":::", "a")
+    assert gone.code == 1 and "--workdir /no/where: no such folder on this host" in gone.err, gone.err
+    (attempt,) = hostler.json("log", "last")
+    assert (attempt["ending"], attempt["code"]) == ("staging-failed", None)
 
 
 def test_a_halted_run_has_a_code_of_its_own_says_why_and_goes_on(hostler: Hostler) -> None:

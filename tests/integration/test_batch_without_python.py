@@ -137,6 +137,15 @@ def test_long_output_comes_whole_and_the_environment_is_the_job_s_own(
     assert b"\n_h" not in done.out and b"HOSTLER_HOST=box\n" in done.out
 
 
+def test_a_folder_that_is_not_there_costs_no_retry_through_sh_either(
+    hostler: Hostler, hosts: list[str]
+) -> None:
+    gone = hostler("batch", *hosts, "--retries", "2", "--workdir", "/no/where", "--", "pwd", ":::", "a")
+    assert gone.code == 1 and "--workdir /no/where: no such folder on this host" in gone.err, gone.err
+    (attempt,) = hostler.json("log", "last")
+    assert (attempt["ending"], attempt["code"]) == ("staging-failed", None)
+
+
 def test_a_host_can_be_asked_not_to_use_python_and_some_things_need_it(
     hostler: Hostler, bare: OwnSshd
 ) -> None:

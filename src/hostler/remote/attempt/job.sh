@@ -12,8 +12,10 @@ exec </dev/null >>"$_hd/out" 2>>"$_hd/err"
 umask "$_hu"
 case $_hcd in '~' | '~/'*) _hcd=$HOME${_hcd#?} ;; esac
 if [ -n "$_hcd" ] && ! CDPATH= cd -- "$_hcd" 2>/dev/null; then
-	[ -d "$_hcd" ] && echo "hostler: --workdir $_hcd: can't be entered" >&2 && exit 126
-	echo "hostler: --workdir $_hcd: no such folder on this host" >&2
+	_hq='no such folder on this host'
+	[ -d "$_hcd" ] && _hq="can't be entered"
+	echo "--workdir $_hcd: $_hq" >"$_hd/why"
+	: >"$_hd/unset"
 	exit 127
 fi
 _hl='

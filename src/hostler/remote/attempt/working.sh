@@ -115,6 +115,7 @@ _hcall() {
 
 # Record how an attempt ended by itself.
 _hend() {
+	if [ -e "$_hd/unset" ]; then _hput "staging-failed,-,0,$_hel"; return; fi
 	if [ "$2" -gt 0 ]; then _he=signal; elif [ "$1" = 0 ]; then _he=ok; else _he=exit; fi
 	_hput "$_he,$1,$2,$_hel"
 }

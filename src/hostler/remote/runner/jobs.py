@@ -26,6 +26,7 @@ from hostler.remote.runner.telling import (
     OK,
     OUTPUT_LIMIT,
     SIGNAL,
+    STAGING_FAILED,
     TIMEOUT,
 )
 from hostler.remote.runner.telling import Attempt, Voice
@@ -340,21 +341,20 @@ class Table:
         self.voice.talk.append(frame(R_REFUSED, NUMBER.pack(serial) + str(error.strerror).encode()))
 
     def stillborn(self, attempt: Attempt, err: int, word: bytes, error: OSError) -> None:
-        """A command that can't be executed ends as in a shell: 127 when it is not there, 126 when it can't be run."""
-        text, code = b"hostler: %s: " % word[:200], 126
+        """A command that can't be executed ends as in a shell: 127 when it is not there, 126 when it can't be run.
+
+        Where its folder can't be entered nothing was begun at all, which is no job's fault.
+        """
         if isinstance(error, NoFolder):
-            text = b"hostler: %s %s: " % (error.about, self.spawner.folder)
+            gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
+            why = b"no such folder on this host" if gone else (error.strerror or "can't be entered").encode()
+            attempt.detail = b"%s %s: %s" % (error.about, self.spawner.folder, why)
+            self.end(attempt, STAGING_FAILED, NO_CODE, 0)
+            return
+        text, code = b"hostler: %s: " % word[:200], 126
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             code = 127
-            if isinstance(error, NoFolder):
-                text = (
-                    b"hostler: "
-                    + error.about
-                    + b" "
-                    + self.spawner.folder
-                    + b": no such folder on this host\n"
-                )
-            elif b"/" in word:
+            if b"/" in word:
                 text += b"no such file, or its interpreter is not there\n"
             else:
                 text += b"command not found (PATH is " + self.spawner.env.get(b"PATH", b"not set") + b")\n"

@@ -12,7 +12,9 @@ from hostler.remote.runner.terminals import Terminal
 from hostler.remote.runner.wire import BEGAN, CHUNK, ENDINGS, INLINE, NO_CODE, NUMBER, OUTPUT, RESULT
 from hostler.remote.runner.wire import R_BEGAN, R_LOST, R_OUTPUT, R_RESULT, frame
 
-OK, EXIT, SIGNAL, TIMEOUT, INTERRUPTED, OUTPUT_LIMIT, CANCELLED, KILL_FAILED, LOST = range(len(ENDINGS))
+OK, EXIT, SIGNAL, TIMEOUT, INTERRUPTED, OUTPUT_LIMIT, CANCELLED, KILL_FAILED, LOST, STAGING_FAILED = range(
+    len(ENDINGS)
+)
 
 
 class Attempt:

@@ -42,6 +42,7 @@ ENDINGS = (
     "cancelled",
     "kill-failed",
     "lost",
+    "staging-failed",
 )
 NO_CODE = -(1 << 31)
 #: A goodbye's first byte says whether another try is of use; words follow it.
