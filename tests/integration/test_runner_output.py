@@ -392,6 +392,6 @@ def test_a_job_faster_than_any_look_is_cut_as_well_and_a_killed_one_keeps_its_ta
 
 def test_a_job_that_truncates_its_output_again_and_again_is_bounded_too(rig: Rig) -> None:
     line = rig.line(output_limit=LIMIT)
-    line.start(1, "while :; do : >/dev/stdout; head -c 600000 /dev/zero; sleep 0.3; done")
+    line.start(1, "while :; do : >/dev/stdout; sleep 0.4; head -c 600000 /dev/zero; sleep 0.4; done")
     result = line.result(1)
     assert result.ending is Ending.OUTPUT_LIMIT and len(line.stream(1, 1)) <= LIMIT

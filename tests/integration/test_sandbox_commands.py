@@ -106,7 +106,10 @@ def test_list_tells_people_and_scripts_the_same(alone: Lab) -> None:
     assert Path(told[0]["identity"]).is_file() and told[0]["host_key"].startswith("ssh-ed25519 ")
     text = hostler(alone, "sandbox", "list").stdout
     assert (
-        "sandbox1" in text and told[0]["endpoint"] in text and re.search("59m|1h00m", text) and "1" * 32 in text
+        "sandbox1" in text
+        and told[0]["endpoint"] in text
+        and re.search("59m|1h00m", text)
+        and "1" * 32 in text
     )
 
 

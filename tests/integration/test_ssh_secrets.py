@@ -161,7 +161,7 @@ async def test_a_question_for_the_password_is_answered_with_it(
 async def test_a_wrong_password_is_tried_once_and_told_without_being_shown(
     make: Make, doors: Doors, questions: list[str]
 ) -> None:
-    with pytest.raises(HostRefused, match="^door: the password was not accepted for") as caught:
+    with pytest.raises(HostRefused, match=r"^door: the password was not accepted for") as caught:
         await visit(make(password="wrong one"), await doors.open(*questions))
     assert doors.tries == [["wrong one"]]
     assert "wrong one" not in f"{caught.getrepr(style='long')}".replace('password="wrong one"', "")

@@ -32,6 +32,7 @@ class Meter:
         over = False
         for stream in (0, 1):
             size = self.files.size(attempt.pair, stream)
+            attempt.rebase(stream, size)
             if size + attempt.base[stream] <= self.head:
                 attempt.lengths[stream] = size
             elif attempt.base[stream]:  # it truncates its own output: what was told before counts, too
@@ -74,12 +75,14 @@ class Meter:
         """See what there is of an attempt that is over; its ending, and its streams as far as they are short."""
         texts = []  # type: list[bytes]
         for stream in (0, 1):
-            data, base = b"", attempt.base[stream]
-            if base or attempt.sent[stream]:
+            data = b""
+            if attempt.base[stream] or attempt.sent[stream]:
                 length = self.files.size(attempt.pair, stream)
             else:
                 data = self.files.read(attempt.pair, stream, 0, INLINE + 1)
                 length = len(data) if len(data) <= INLINE else self.files.size(attempt.pair, stream)
+            attempt.rebase(stream, length)
+            base = attempt.base[stream]
             if length + base > self.limit:
                 holed = base == 0 and self.hole(attempt, stream, self.head, length - self.tail)
                 if holed or attempt.holes[stream]:

@@ -67,10 +67,14 @@ class Attempt:
         self.in_turn = False  # whether it has output to send
 
     def total(self, stream: int) -> int:
-        """The stream's length, by what was seen of its file. A file that shrank begins anew behind what was sent."""
-        if self.base[stream] + self.lengths[stream] < self.sent[stream]:
-            self.base[stream] = self.sent[stream]
+        """The stream's length, by what was seen of its file."""
+        self.rebase(stream, self.lengths[stream])
         return self.base[stream] + self.lengths[stream]
+
+    def rebase(self, stream: int, size: int) -> None:
+        """See whether the file, of which `size` bytes are there, shrank: then it begins anew behind what was sent."""
+        if self.base[stream] + size < self.sent[stream]:
+            self.base[stream] = self.sent[stream]
 
     def follow(self, stream: int, place: int) -> None:
         """Go on from this place; when the file no longer has what comes there, with all that it has."""
