@@ -39,7 +39,9 @@ def test_the_controller_killed_in_the_middle_loses_nothing_and_repeats_nothing(
     assert resumed.code == 0, resumed.err
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "abcdef"}
     assert sorted(resumed.lines) == [*"abcdef"]
-    assert all(each["attempt"] == 1 and each["ending"] == "ok" for each in hostler.json("log", "last"))
+    # What waited on a busy host may have been taken back before it began, and given to an idle one.
+    begun = [each for each in hostler.json("log", "last") if each["ending"] != "revoked"]
+    assert len(begun) == 6 and all(each["ending"] == "ok" for each in begun)
 
 
 def test_a_run_that_somebody_works_on_is_followed_to_the_same_exit_code(
