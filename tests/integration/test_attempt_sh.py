@@ -30,6 +30,8 @@ TOOLS = (
     "awk cat cksum cut date dd df env find getconf grep head id ln ls mkdir mv nproc rm rmdir sed setsid sha256sum sh "
     "sleep tail tr wc"
 )
+#: What most hosts have; the others are tried by the whole suite.
+QUICK = ("dash", "busybox")
 HERE = [name for name in SHELLS if shutil.which(name)]
 
 
@@ -121,7 +123,9 @@ class Spoken:
         wait_until(lambda: not self.left(), what="no process left")
 
 
-@pytest.fixture(params=HERE)
+@pytest.fixture(
+    params=[name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in HERE]
+)
 def spoken(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Spoken]:
     """A spool for each shell."""
     made = Spoken(tmp_path, request.param)

@@ -132,7 +132,9 @@ def highest(pid: int) -> int:
 @pytest.mark.parametrize(
     "size", [200_000_000, pytest.param(2_000_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
-@pytest.mark.parametrize("how", [[], ["--line-buffer"]], ids=["grouped", "line-buffer"])
+@pytest.mark.parametrize(
+    "how", [[], pytest.param(["--line-buffer"], marks=pytest.mark.slow)], ids=["grouped", "line-buffer"]
+)
 def test_much_output_without_a_newline_takes_little_memory(
     hostler: Hostler, size: int, how: list[str]
 ) -> None:
