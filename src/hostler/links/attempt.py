@@ -300,10 +300,9 @@ class AttemptLink:
             while True:
                 await self._urgent.wait()
                 size = count = 0
-                for count, text in enumerate(self._words, 1):  # noqa: B007
-                    size += len(text)
-                    if size > WORDS:
-                        break
+                while count < len(self._words) and size <= WORDS:
+                    size += len(self._words[count])
+                    count += 1
                 body = b"".join(self._words[:count])
                 del self._words[:count]
                 if not self._words:

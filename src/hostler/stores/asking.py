@@ -48,7 +48,7 @@ def wish_from_json(kind: str, text: str) -> Wish | None:
 def stage_jobs(
     db: sqlite3.Connection, request: int, jobs: Iterable[tuple[tuple[bytes, ...], bytes]]
 ) -> Iterator[int]:
-    """Lay jobs beside a request, a few thousand at a time; tells how many lie there."""
+    """Lay jobs beside a request, a few thousand at a time; tells of each time how many."""
     source, total = iter(jobs), 0
     while chunk := list(islice(source, _CHUNK)):
         db.executemany(
@@ -59,7 +59,7 @@ def stage_jobs(
             ],
         )
         total += len(chunk)
-        yield total
+        yield len(chunk)
 
 
 # -- what an owner's events change ----------------------------------------------------------------------------------

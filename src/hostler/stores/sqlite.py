@@ -225,7 +225,8 @@ class SqliteStore:
             ).fetchone()
             if isinstance(wish, Add):
                 there = 0
-                for there in stage_jobs(db, request, jobs):  # noqa: B007 (the last one counts)
+                for some in stage_jobs(db, request, jobs):
+                    there += some
                     if self._disk:
                         await asyncio.sleep(0)
                 text = wish_to_json(replace(wish, jobs=there))

@@ -96,23 +96,21 @@ class RunningJobs:
         """Take in events that have been committed."""
         sent, running = self._sent, self._running
         for event in events:
-            kind = type(event)
-            if kind is AttemptDispatched:
-                sent[event.job, event.n] = event.worker  # type: ignore[attr-defined]
-            elif kind is AttemptEnded:
-                key = event.job, event.n  # type: ignore[attr-defined]
-                sent.pop(key, None)
-                running.pop(key, None)
-            elif kind is AttemptStarted:
-                key = event.job, event.n  # type: ignore[attr-defined]
-                if (worker := sent.pop(key, None)) is not None:
-                    running[key] = Row(worker, event.at)
-            elif kind is HostOut:
-                self._out.add(event.worker)  # type: ignore[attr-defined]
-            elif kind is HostConnected:
-                self._out.discard(event.worker)  # type: ignore[attr-defined]
-            elif kind is RunFinished:
-                running.clear()
+            match event:
+                case AttemptDispatched():
+                    sent[event.job, event.n] = event.worker
+                case AttemptEnded():
+                    sent.pop((event.job, event.n), None)
+                    running.pop((event.job, event.n), None)
+                case AttemptStarted():
+                    if (worker := sent.pop((event.job, event.n), None)) is not None:
+                        running[event.job, event.n] = Row(worker, event.at)
+                case HostOut():
+                    self._out.add(event.worker)
+                case HostConnected():
+                    self._out.discard(event.worker)
+                case RunFinished():
+                    running.clear()
 
     def rows(self, *, now: float, width: int, height: int, colour: bool) -> list[str]:
         """The table for a terminal of this size, each row narrower than it; empty where there is no room or no job.

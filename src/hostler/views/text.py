@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import accumulate, takewhile
 
 #: Bytes that may hold more than plain text: controls but \t and \n, DEL, and all beyond ASCII.
 SUSPECT = re.compile(rb"[^\t\n\x20-\x7e]")
@@ -117,12 +118,11 @@ def fit(text: str, width: int) -> str:
         return text
     if columns(text) <= width:
         return text
-    used, kept = 0, 0
-    for kept, character in enumerate(text):  # noqa: B007
-        used += _columns(character)
-        if used > width - 1:
-            break
-    return text[:kept] + "…" if width > 0 else ""
+    if width <= 0:
+        return ""
+    ends = accumulate(map(_columns, text))  # of each character, the column behind it
+    kept = sum(1 for _ in takewhile(lambda end: end < width, ends))
+    return text[:kept] + "…"
 
 
 def columns(text: str) -> int:
