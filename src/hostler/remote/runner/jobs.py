@@ -263,7 +263,7 @@ class Table:
                 os.close(err)
                 self.files.release(attempt.pair)
             return
-        for start, (attempt, out, err) in zip(chosen, made):  # noqa: B905 (strict came with Python 3.10)
+        for start, (attempt, out, err) in zip(chosen, made):
             self.launch(attempt, out, err, start, now)
 
     def look_at_disk(self, now: float) -> None:

@@ -25,7 +25,6 @@ class Meter:
         self.tail = limit // 4
         self.head = limit - self.tail
         self.step = max(64 << 10, min(limit // 16, 16 << 20))
-        self.punch = None  # type: object
 
     def running(self, attempt: Attempt) -> bool:
         """See how much a running attempt has written; whether it must be ended for it."""
@@ -59,13 +58,12 @@ class Meter:
         try:
             import ctypes
 
-            if self.punch is None:
-                library = ctypes.CDLL(None, use_errno=True)
-                self.punch = getattr(library, "fallocate64", None) or library.fallocate
+            library = ctypes.CDLL(None, use_errno=True)
+            punch = getattr(library, "fallocate64", None) or library.fallocate
             fd = os.open(attempt.pair.name(stream), os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.files.folder)
             try:
                 length = ctypes.c_longlong(end - start)
-                return not self.punch(fd, PUNCH, ctypes.c_longlong(start), length)  # type: ignore[operator]
+                return not punch(fd, PUNCH, ctypes.c_longlong(start), length)
             finally:
                 os.close(fd)
         except (ImportError, AttributeError, OSError):
