@@ -1,0 +1,113 @@
+"""`tools/faults`: try faults one after another, and print what came of them as one table.
+
+Each has a folder of its own, which stays when it did harm; nothing of the person who runs it is read or written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from _pytest.outcomes import OutcomeException
+
+from tests.faults.frame import CannotTry, Fault, Tally, found
+from tests.faults.table import markdown, put_into, text
+
+SEED = 1
+FOLDER = "hostler-faults-"
+
+
+def main(words: Sequence[str]) -> int:
+    """Try what `words` choose; 0 when all of it was tried and did no harm."""
+    given = _parser().parse_args(words)
+    chosen = [each for each in found(given.under) if _chosen(each, given.words)]
+    if given.list:
+        for each in chosen:
+            print(f"{each.key:40} {each.full:6.0f} s  {each.name}")
+        return 0
+    if not chosen:
+        print(f"no fault of `make {given.under}` has {' or '.join(given.words)} in its name", file=sys.stderr)
+        return 2
+    _surroundings_of_our_own()
+    place = Path(tempfile.mkdtemp(prefix=FOLDER))
+    rows: list[Tally] = []
+    for each in chosen:
+        _say(f"== {each.key}: {each.name}, seed {given.seed}")
+        began = time.monotonic()
+        some = _tried(each, place=place, given=given)
+        rows += some
+        if all(row.clean for row in some):
+            shutil.rmtree(place / each.key, ignore_errors=True)
+        else:
+            size = "--sample " if given.sample else ""
+            _say(f"   the same again: tools/faults {size}--under {each.under} --seed {given.seed} {each.key}")
+            _say(f"   what it left: {place / each.key}")
+        _say(f"   {time.monotonic() - began:.0f} s")
+    print(text(rows), end="", flush=True)
+    if not any(place.iterdir()):
+        place.rmdir()
+    if given.into:
+        command = " ".join(
+            ["tools/faults", *(word for word in words if word != "--into" and word != str(given.into))]
+        )
+        put_into(given.into, mark=given.under, table=markdown(rows, command=command))
+    return 0 if all(row.clean for row in rows) else 1
+
+
+def _tried(each: Fault, *, place: Path, given: argparse.Namespace) -> list[Tally]:
+    try:
+        return each.tried(
+            seed=given.seed, folder=place / each.key, sample=given.sample, seconds=given.seconds, say=_say
+        )
+    except CannotTry as error:
+        return [Tally(fault=each.name, tries=0, note=f"not tried: {error}")]
+    except (Exception, OutcomeException) as error:  # pytest.fail is no Exception
+        traceback.print_exc()
+        first = (str(error).strip().splitlines() or [""])[0]
+        return [Tally(fault=each.name, tries=0, note=f"broke off: {type(error).__name__}: {first}"[:160])]
+
+
+def _chosen(each: Fault, words: Sequence[str]) -> bool:
+    return not words or any(word in each.key or word in each.name for word in words)
+
+
+def _surroundings_of_our_own() -> None:
+    """Forget what the person who runs this has set for hostler and ssh."""
+    for name in [*os.environ]:
+        if name.startswith(("HOSTLER_", "XDG_")) or name == "SSH_AUTH_SOCK":
+            del os.environ[name]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tools/faults", description="Injure hostler, and see what comes of it."
+    )
+    parser.add_argument(
+        "words", nargs="*", metavar="WORD", help="only faults whose key or name holds one of these"
+    )
+    parser.add_argument(
+        "--under", default="faults", choices=("faults", "soak", "chaos"), help="whose (faults)"
+    )
+    parser.add_argument("--list", action="store_true", help="name the faults, and do nothing")
+    parser.add_argument("--sample", action="store_true", help="a short sample of each")
+    parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"where it is injured ({SEED})")
+    parser.add_argument("--seconds", type=float, metavar="N", help="how long each may take, about")
+    parser.add_argument(
+        "--into", type=Path, metavar="FILE", help="put the table between its marks in this page"
+    )
+    return parser
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

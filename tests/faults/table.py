@@ -1,0 +1,67 @@
+"""The table of faults: as text, as Markdown, and between its marks in a page.
+
+It must never write to any file but the one that it is given.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.faults.frame import Tally
+
+COLUMNS = ("fault", "tries", "lost", "doubled", "wrong", "")
+NOT_TRIED = "–"
+
+
+def text(rows: Sequence[Tally]) -> str:
+    """The rows as plain text, with the evidence below."""
+    table = [COLUMNS, *map(_cells, rows)]
+    widths = [max(len(row[n]) for row in table) for n in range(len(COLUMNS))]
+    lines = []
+    for name, *counts, note in table:
+        cells = [name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(counts, widths[1:], strict=False)), note]
+        lines.append("  ".join(cells).rstrip())
+    for row in rows:
+        lines += [f"{row.fault}: {line}" for line in row.evidence[:50]]
+    return "\n".join(lines) + "\n"
+
+
+def markdown(rows: Sequence[Tally], *, command: str) -> str:
+    """The rows as Markdown, with the machine, the versions and the command that made them."""
+    lines = [_row(COLUMNS), _row(("---", "--:", "--:", "--:", "--:", "---"))]
+    lines += [_row(_cells(row)) for row in rows]
+    lines += ["", f"{_machine()}. `{command}`, {time.strftime('%Y-%m-%d')}."]
+    return "\n".join(lines) + "\n"
+
+
+def put_into(page: Path, *, mark: str, table: str) -> None:
+    """Put a table between its marks in a page. Raises SystemExit where they are missing."""
+    whole, begin, end = page.read_text(), f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+    head, found, rest = whole.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not (found and closed):
+        raise SystemExit(f"{page}: no line {begin.strip()} with {end} behind it")
+    page.write_text(f"{head}{begin}{table}{end}{tail}")
+
+
+def _cells(row: Tally) -> tuple[str, ...]:
+    counts = map(str, (row.tries, row.lost, row.doubled, row.wrong)) if row.tries else [NOT_TRIED] * 4
+    return (row.fault, *counts, row.note)
+
+
+def _row(words: Sequence[str]) -> str:
+    return f"| {' | '.join(word.replace('|', chr(92) + '|') for word in words)} |"
+
+
+def _machine() -> str:
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    return (
+        f"{len(os.sched_getaffinity(0))} CPUs, {system}, Linux {platform.release()}; hostler {version('hostler')}, "
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, asyncssh {version('asyncssh')}"
+    )
