@@ -22,12 +22,16 @@ from _side import Ratio, Side, Tally, Void, play
 AT_ONCE = "8"
 ARGV, SHELL = "xargs -P 8 -n 1 echo", "xargs -P 8 -I{} sh -c 'echo {}'"
 OURS, OURS_SHELL = "hostler batch -- echo", "hostler batch --shell -- 'echo {}'"
+#: We, and the floor that does the same exec.
+PAIRS = ((OURS, ARGV), (OURS_SHELL, SHELL))
 MUX_PARALLEL = "GNU parallel -S, ControlMaster"
 BUDGET = 1800.0
 #: Peers are far from the floor: fewer jobs, and rounds, tell as much.
 PEER_ROUNDS = 3
-#: The goal's 0.15 ms a job, set where the floor took 0.79 ms: as a part of the floor it holds on any machine.
-SHARE = 0.19
+#: So many jobs that what the command itself takes to start hardly shows in the CPU of a job.
+START_WEIGHS_LITTLE = 10_000
+#: Milliseconds of CPU a job: what G3 allows us, and what the floor took on the machine where that was set.
+ALLOWED, FLOOR_THEN = 0.15, 0.79
 
 
 def main() -> int:
@@ -166,6 +170,8 @@ def written(tallies: dict[str, Tally], *, jobs: int) -> Sheet:
         sheet.bars.append((name, rate, min(once.rate for once in runs), max(once.rate for once in runs)))
     sheet.goals = goals(tallies, jobs)
     sheet.notes = [f"VOID {wrong}" for tally in tallies.values() for wrong in tally.voids]
+    if jobs >= START_WEIGHS_LITTLE:
+        sheet.notes.append(shares(tallies))
     others = [once.others for tally in tallies.values() for once in tally.runs.values()]
     disturbed = sum(part >= DISTURBED for part in others)
     sheet.notes.append(
@@ -178,7 +184,7 @@ def written(tallies: dict[str, Tally], *, jobs: int) -> Sheet:
 def goals(tallies: dict[str, Tally], jobs: int) -> list[Goal]:
     """G1 and G3, as far as what they compare was played."""
     found = []
-    for ours, floor in ((OURS, ARGV), (OURS_SHELL, SHELL)):
+    for ours, floor in PAIRS:
         ratio = tallies[ours].against(tallies[floor])
         found += [
             Goal(name=f"G1 {ours}", wanted="≥ 1.0 × the floor", found=str(ratio), reached=ratio.middle >= 1.0),
@@ -194,24 +200,25 @@ def goals(tallies: dict[str, Tally], jobs: int) -> list[Goal]:
                 name=f"G1 ours ÷ {MUX_PARALLEL}", wanted="≥ 25", found=str(times), reached=times.middle >= 25
             )
         )
-    for ours, floor in (
-        ((OURS, ARGV), (OURS_SHELL, SHELL)) if jobs >= 10_000 else ()
-    ):  # else the start weighs too much
+    for ours, _ in PAIRS if jobs >= START_WEIGHS_LITTLE else ():
         seconds = tallies[ours].middle(lambda once: once.cpu) / jobs * 10_000
-        part = seconds / (tallies[floor].middle(lambda once: once.cpu) / jobs * 10_000)
         found.append(
             Goal(
-                name=f"G3 {ours}, controller CPU per 10,000 jobs", wanted="≤ 1.5 s", found=f"{seconds:.2f} s",
-                reached=seconds <= 1.5,
-            )
-        )  # fmt: skip
-        found.append(
-            Goal(
-                name=f"G3 {ours}, controller CPU ÷ the floor's CPU", wanted=f"≤ {SHARE}", found=f"{part:.2f}",
-                reached=part <= SHARE,
+                name=f"G3 {ours}, controller CPU per 10,000 jobs", wanted=f"≤ {ALLOWED * 10:.1f} s",
+                found=f"{seconds:.2f} s", reached=seconds <= ALLOWED * 10,
             )
         )  # fmt: skip
     return found
+
+
+def shares(tallies: dict[str, Tally]) -> str:
+    """Our CPU as a part of the floor's. No goal: it tells a slow machine from a controller that became dearer."""
+    cpu = {name: tally.middle(lambda once: once.cpu) for name, tally in tallies.items()}
+    parts = "; ".join(f"{ours}: {cpu[ours] / cpu[floor]:.2f}" for ours, floor in PAIRS)
+    return (
+        f"CPU of our whole command as a part of its floor's, to compare machines by: {parts}. G3 allows "
+        f"{ALLOWED} ms a job, and was set where the floor took {FLOOR_THEN} ms: {ALLOWED / FLOOR_THEN:.2f} of it."
+    )
 
 
 def found(program: str) -> str | None:
