@@ -19,6 +19,7 @@ COUNTED = (
     (JobState.LOST, "lost"),
     (JobState.INTERRUPTED, "interrupted"),
     (JobState.KILL_FAILED, "could not be killed"),
+    (JobState.QUARANTINED, "quarantined"),
     (JobState.CANCELLED, "cancelled"),
     (JobState.OPEN, "open"),
     (JobState.QUEUED, "not run"),
@@ -33,6 +34,7 @@ CODES = {
     JobState.CANCELLED: 3,
     JobState.KILL_FAILED: 3,
     JobState.LOST: 4,
+    JobState.QUARANTINED: 4,
     JobState.OPEN: 4,
     JobState.QUEUED: 4,
 }

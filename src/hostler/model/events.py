@@ -119,7 +119,8 @@ class AttemptStarted(Event):
 class AttemptEnded(Event):
     """An attempt is over; `then` is the state in which that leaves its job.
 
-    `tries` is what the job has used of its retries by now. `elapsed` is in seconds, None when nobody knows.
+    `tries` is what the job has used of its retries by now, `kills` how many hosts were lost while it ran there when
+    this was one of them, else 0. `elapsed` is in seconds, None when nobody knows.
     """
 
     type: ClassVar[str] = "attempt.finished"
@@ -133,6 +134,7 @@ class AttemptEnded(Event):
     elapsed: float | None = None
     output: OutputRef | None = None
     detail: str = ""
+    kills: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +152,8 @@ class AttemptSuperseded(Event):
 class HostConnected(Event):
     """A worker answers; `spool` and `boot` tell whether it is still the one that it was.
 
-    `slots` is how many jobs it runs at once, `way` how it was reached and why so, for people.
+    `slots` is how many jobs it runs at once, `way` how it was reached and why so, for people. The others are as in
+    model.health.Health, None for what nobody told.
     """
 
     type: ClassVar[str] = "host.connected"
@@ -159,6 +162,11 @@ class HostConnected(Event):
     boot: str
     slots: int | None = None
     way: str = ""
+    took: float | None = None
+    skew: float | None = None
+    free: int | None = None
+    load: float | None = None
+    cpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,18 +184,41 @@ class HostOut(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostStruck(Event):
-    """A worker failed us for a reason that no job can help."""
+    """A worker failed us for a reason that no job can help: a `fault` of model.health.Fault.
+
+    It is left alone until `until`; None when it goes on being tried.
+    """
 
     type: ClassVar[str] = "host.struck"
     worker: int
     why: str
+    fault: str = "unreachable"
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLost(Event):
-    """This run has given the worker up."""
+    """This run has given the worker up; with a `fault`, that is a strike as well."""
 
     type: ClassVar[str] = "host.lost"
+    worker: int
+    why: str
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostTrusted(Event):
+    """A worker on probation has shown with a job that it is well."""
+
+    type: ClassVar[str] = "host.trusted"
+    worker: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRetired(Event):
+    """Too many jobs in a row failed on the worker (--strikes): it gets no more until the run is taken up anew."""
+
+    type: ClassVar[str] = "host.retired"
     worker: int
     why: str
 
@@ -202,12 +233,16 @@ class HostReleased(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostEnrolled(Event):
-    """A host has joined the run as this worker, or is known by new facts; they stand in the request."""
+    """A host has joined the run as this worker, or is known by new facts; they stand in the request.
+
+    `machine` is its Host.machine.
+    """
 
     type: ClassVar[str] = "host.enrolled"
     worker: int
     name: str
     request: int
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

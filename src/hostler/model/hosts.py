@@ -72,6 +72,19 @@ class Host:
         """
         return (self.user, spelled(self.address), self.port or 22, self.jump)
 
+    @property
+    def machine(self) -> str:
+        """Which machine this is, whatever its name and account: its key if that is known beforehand, else its place.
+
+        >>> Host(name="a", address="WEB", user="x").machine == Host(name="b", address="web", port=22).machine
+        True
+        """
+        if self.host_key:
+            return "key " + " ".join(self.host_key.split()[:2])
+        return f"{spelled(self.address)} port {self.port or 22}" + (
+            f" through {self.jump}" if self.jump else ""
+        )
+
     def var(self, name: str) -> str | None:
         """The inventory variable called `name`, or None."""
         return dict(self.vars).get(name)

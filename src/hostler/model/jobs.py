@@ -39,6 +39,7 @@ class JobState(IntEnum):
     INTERRUPTED = 6
     CANCELLED = 7
     KILL_FAILED = 8
+    QUARANTINED = 9
 
     @property
     def final(self) -> bool:
@@ -68,14 +69,18 @@ STATE_AFTER = {
 }
 
 #: States that `--retry` puts back.
-RETRYABLE = (JobState.FAILED, JobState.TIMEOUT, JobState.LOST, JobState.INTERRUPTED, JobState.KILL_FAILED)
+RETRYABLE = (
+    JobState.FAILED, JobState.TIMEOUT, JobState.LOST, JobState.INTERRUPTED, JobState.KILL_FAILED,
+    JobState.QUARANTINED,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
     """A job that waits: its number (from 1), arguments, retries used, attempts made, and the worker of the last.
 
-    `tries` counts only attempts that the job itself ended; a lost host costs none.
+    `tries` counts only attempts that the job itself ended; a lost host costs none. `kills` counts the hosts that were
+    lost while it ran there, `since` is when its last attempt failed, None when it did not.
     """
 
     job: int
@@ -83,6 +88,8 @@ class Queued:
     tries: int = 0
     attempts: int = 0
     avoid: int | None = None
+    kills: int = 0
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from hostler.model.health import UNSAID, Vitals
 from hostler.model.jobs import Ending
 
 
@@ -28,7 +29,7 @@ class Hello:
 
     `spool` names the folder that holds our work there: a new name means that what an older one held is gone.
     `boot` changes with every boot. `slots` is how many jobs it runs at once. `standings` answers for every attempt
-    asked about.
+    asked about. `vitals` is what else it tells of itself.
     """
 
     spool: str
@@ -37,6 +38,7 @@ class Hello:
     python: str
     slots: int
     standings: dict[int, Standing]
+    vitals: Vitals = UNSAID
 
 
 @dataclass(frozen=True, slots=True)

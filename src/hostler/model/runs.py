@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from hostler.model.health import Health
 from hostler.model.hosts import Host
 from hostler.model.jobs import JobState
+from hostler.model.retrying import USUAL
 
 #: The lease of hosts that work on whatever becomes of us (--on-disconnect detach): longer than anybody waits.
 DETACHED = 10 * 365 * 86400.0
@@ -30,6 +32,10 @@ class BatchSpec:
     and what older runs left there is removed after `spool_keep` seconds. `reading` is how lines became arguments, in
     the words of rows.Form, for jobs that are added later. Its hosts are reached by `transport`, `forks` at
     once, unknown host keys refused with `strict`; `secrets` are the options that it was given secrets by, never those.
+    `providers` are those who have launched machines for it.
+    `retry_on` says which endings are tried again in the words of RetryRule, `retry_delay` seconds after the first
+    failure, twice as long after each more, at most `retry_delay_max`. More bad hosts than `max_bad_hosts` (BadHosts,
+    "" for any number) end the run; after `strikes` jobs in a row that failed on it, 0 for any number, a host gets none.
     """
 
     template: Any = None
@@ -55,6 +61,12 @@ class BatchSpec:
     strict: bool | None = None
     secrets: str = ""
     reading: dict[str, Any] | None = None
+    providers: tuple[str, ...] = ()
+    retry_on: str = USUAL
+    retry_delay: float = 0.0
+    retry_delay_max: float = 300.0
+    max_bad_hosts: str = ""
+    strikes: int = 0
 
     @property
     def detached(self) -> bool:
@@ -87,13 +99,15 @@ class OpenAttempt:
     started: bool
     dispatched_at: float
     started_at: float | None = None
+    kills: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRows:
     """All of a run that the engine needs to begin or go on: counters, open attempts, workers; never the queue.
 
-    `last_seen` is a moment by which the owner before us had died: no host's lease was renewed after it.
+    `last_seen` is a moment by which the owner before us had died: no host's lease was renewed after it. `health` is
+    what all runs know of its workers' machines, by Host.machine.
     """
 
     spec: BatchSpec
@@ -104,6 +118,7 @@ class BatchRows:
     stopping: bool = False
     draining: bool = False
     paused: bool = False
+    health: dict[str, Health] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
