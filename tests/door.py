@@ -6,12 +6,15 @@ It stands for the network: what goes wrong in it is neither the host's doing nor
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import socket
 import threading
 from dataclasses import replace
 from types import TracebackType
 
 from hostler.model.hosts import Host
+
+LIBC = ctypes.CDLL(None)
 
 
 class Door:
@@ -28,12 +31,16 @@ class Door:
         """The host behind this door, as an entry of a YAML inventory."""
         return entry(replace(self.host, address="127.0.0.1", port=self.port), name)
 
-    def slam(self) -> None:
-        """Cut every line that goes through, both ways, as a network does: with nobody told at the far end."""
+    def slam(self, *, reset: bool = False) -> None:
+        """Cut every line that goes through, both ways, as a network does; with `reset` by a RST to both ends."""
         for pair in self._lines:
             for line in filter(None, pair):
                 with contextlib.suppress(OSError):
-                    line.shutdown(socket.SHUT_RDWR)
+                    if reset:
+                        # Connected to nothing: the one way to have a RST sent while a thread still reads.
+                        LIBC.connect(line.fileno(), b"\0" * 16, 16)
+                    else:
+                        line.shutdown(socket.SHUT_RDWR)
         self._lines.clear()
 
     def _serve(self) -> None:

@@ -1,0 +1,174 @@
+"""The crash loop: controllers killed at random instants, lines cut in three ways, resumed until all is done.
+
+A round is one run on hosts of both kinds (with Python and without), reached through doors that can be slammed. It is
+judged when it is over. Rounds follow each other until enough was killed and cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hostler.model.hosts import Host
+from tests.command import Hostler, Running, sessions
+from tests.door import Door, entry
+from tests.faults.frame import Tally, Trial, fault
+from tests.faults.judge import Verdict, judge
+from tests.faults.plan import Plan, count_begun
+from tests.lab import Lab
+
+WAYS = ("asyncssh", "asyncssh", "openssh")
+#: Seconds that a round may take to its end when nothing is injured any more.
+PATIENCE = 180.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Ground:
+    """Hosts behind doors, and a command: what rounds are played on. `kills` and `cuts` count over all of them."""
+
+    hostler: Hostler
+    lab: Lab
+    doors: list[Door]
+    kills: int = 0
+    cuts: int = 0
+    jobs: int = 0
+    codes: list[int] = field(default_factory=list)
+
+    def cut(self, chance: random.Random) -> bool:
+        """Cut the lines to one host: its sessions killed, slammed, or reset; False when it had none."""
+        door = chance.choice(self.doors)
+        pids = sessions(self.lab, door.host)
+        if not pids:
+            return False
+        way = chance.choice(("kill", "slam", "reset"))
+        if way == "kill":
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        else:
+            door.slam(reset=way == "reset")
+        self.cuts += 1
+        return True
+
+
+@contextmanager
+def playground(folder: Path, *, hosts: int = 2, without_python: int = 1) -> Iterator[Ground]:
+    """So many hosts of each kind, each behind a door of its own, in an inventory that `-i hosts.yaml` names."""
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab(path=folder / "lab"))
+        doors = [stack.enter_context(Door(host)) for host in lab.shared(hosts + without_python)]
+        # The hosts are to be known by their doors alone: one endpoint, one name.
+        hostler = Hostler(folder / "controller", lab, HOSTLER_SANDBOX_DIR=str(folder / "no-sandbox"))
+        stack.callback(hostler.close)
+        sheet = [_entry(door, number, python=number <= hosts) for number, door in enumerate(doors, 1)]
+        (hostler.folder / "hosts.yaml").write_text("hosts:\n" + "".join(sheet))
+        yield Ground(hostler=hostler, lab=lab, doors=doors)
+
+
+def _entry(door: Door, number: int, *, python: bool) -> str:
+    host: Host = replace(door.host, address="127.0.0.1", port=door.port)
+    spool = dict(door.host.vars)["spool"]
+    kind = "" if python else ", python: none"
+    return entry(host, f"{'door' if python else 'sh'}{number}").replace(
+        "}\n", f", vars: {{spool: '{spool}'{kind}}}}}\n"
+    )
+
+
+def play(
+    ground: Ground, plan: Plan, *, chance: random.Random, until: float, kills: int, cuts: int
+) -> Verdict:
+    """One round: begin a run, kill and cut so often by chance, let it end, judge it."""
+    hostler = ground.hostler
+    effects = hostler.folder / f"effects{len(ground.codes)}"
+    given = ["-i", "hosts.yaml", "-j", str(chance.randint(2, 5)), *plan.options, *_way(chance)]
+    running = hostler.start("batch", *given, *plan.words(effects), stdin=plan.lines)
+    # The first one is not killed before its jobs are on disk: the promise begins with the run's number.
+    _wait(lambda: b"run" if "batch" in running.err or count_begun(effects) else b"", seconds=30.0)
+    for what in _order(kills, cuts, chance):
+        if time.monotonic() > until:
+            break
+        if not _moment(running, effects, chance):
+            break
+        if what == "cut":
+            ground.cut(chance)
+            continue
+        running.kill()
+        ground.kills += 1
+        if chance.random() < 0.2:
+            ground.cut(chance)
+        running = hostler.start("batch", "--resume", "last", *_way(chance))
+    done = running.wait(PATIENCE)
+    ground.codes.append(done.code)
+    ground.jobs += len(plan.tasks)
+    return judge(hostler, plan=plan, effects=effects)
+
+
+def _order(kills: int, cuts: int, chance: random.Random) -> Sequence[str]:
+    what = ["kill"] * kills + ["cut"] * cuts
+    chance.shuffle(what)
+    return what
+
+
+def _way(chance: random.Random) -> list[str]:
+    return ["--transport", chance.choice(WAYS)]
+
+
+def _moment(running: Running, effects: Path, chance: random.Random) -> bool:
+    """Wait for the next moment to do harm; False when the run is over before it comes.
+
+    Mostly that is when some more attempts have begun, so that a slow machine is hurt as deep in its work as a quick
+    one; now and then after some time, which may be before a controller has reached anything.
+    """
+    begun = count_begun(effects)
+    more, most = chance.randint(1, 4), chance.uniform(0.0, 0.25)
+    if chance.random() < 0.25:
+        more, most = 0, chance.uniform(0.0, 0.7)
+    _wait(lambda: running.process.poll() is not None or count_begun(effects) >= begun + more, seconds=4.0)
+    _wait(lambda: running.process.poll() is not None, seconds=most)
+    return running.process.poll() is None
+
+
+def _wait(true: Callable[[], object], *, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not true() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def rounds(
+    trial: Trial, *, jobs: int, kills: int, cuts: int, a_round: int, name: str = ""
+) -> Iterator[Tally]:
+    """Play rounds of `a_round` jobs until so many jobs, kills and cuts are had, or the time is over."""
+    per_kill, per_cut = max(2, a_round // 3), max(1, a_round // 5)
+    with playground(trial.folder) as ground:
+        while ground.jobs < jobs or ground.kills < kills or ground.cuts < cuts:
+            if trial.left < 0:
+                trial.say(f"   its time is over after {_told(ground)}")
+                break
+            before = ground.kills + ground.cuts
+            chance = random.Random(trial.chance.random())
+            plan = Plan.make(a_round, chance=chance, retries=chance.randint(0, 2))
+            until = time.monotonic() + max(20.0, trial.left)
+            verdict = play(ground, plan, chance=chance, until=until, kills=per_kill, cuts=per_cut)
+            trial.say(f"   {_told(ground)}" + ("" if verdict.clean else f": {verdict}"))
+            yield verdict.tally(tries=ground.kills + ground.cuts - before, fault=name, note=_told(ground))
+
+
+def _told(ground: Ground) -> str:
+    codes = sorted(set(ground.codes))
+    return f"{ground.jobs} jobs, {ground.kills} kills, {ground.cuts} cuts; exit codes {', '.join(map(str, codes))}"
+
+
+@fault("controller killed, lines cut", sample=20.0, full=900.0)
+def crash(trial: Trial) -> Iterator[Tally]:
+    """Kill the controller and cut lines at random, and resume, until all is done."""
+    if trial.sample:
+        yield from rounds(trial, jobs=30, kills=1, cuts=1, a_round=30)
+    else:
+        yield from rounds(trial, jobs=300, kills=100, cuts=50, a_round=60)
