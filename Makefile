@@ -14,7 +14,7 @@ PYTEST ?=
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench ci format venv clean openssh accounts
+.PHONY: help demo test test-all check bench ci format venv clean openssh accounts faults soak chaos
 
 help:
 	@echo 'make demo      1,000 jobs over two real SSH hosts on this machine'
@@ -22,6 +22,9 @@ help:
 	@echo 'make test-all  every test'
 	@echo 'make check     formatting, lint, types, layers'
 	@echo 'make ci        check, then test'
+	@echo 'make faults    hostler injured in every way we know; one table, which must be zeros'
+	@echo 'make soak      twenty minutes of killed controllers and cut lines'
+	@echo 'make chaos     ten minutes of everything at once'
 	@echo 'make bench     every benchmark; tables and plots in benchmarks/results/'
 	@echo 'make format    let ruff rewrite what it can'
 	@echo 'make clean     remove caches and built files (the virtual environment stays)'
@@ -46,6 +49,16 @@ check: $(READY)
 ci:
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory test
+
+# More words for tools/faults: make faults FAULTS="crash --seed 7"
+FAULTS ?=
+
+faults: $(READY) openssh accounts
+	@tools/need --wish strace=strace nft=nftables ip=iproute2
+	@tools/faults $(FAULTS)
+
+soak chaos: $(READY) openssh
+	@tools/faults --under $@ $(FAULTS)
 
 bench: $(BENCH) openssh
 	@tools/need --wish parallel=parallel xargs=findutils
