@@ -10,7 +10,7 @@ from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, JobState, OutputRef, Queued
 from hostler.model.runs import BatchSpec
 from hostler.ports import Turn
-from hostler.stores.sqlite import Claim, SqliteStore
+from hostler.stores.store import Claim, RowStore
 
 HOSTS = (
     Host(name="web1", address="10.0.0.1", user="deploy", port=2222, tags=frozenset({"web", "eu"}), slots=4),
@@ -30,7 +30,7 @@ def number_jobs(count: int) -> Iterator[tuple[tuple[bytes, ...], bytes]]:
 
 
 async def accepted(
-    store: SqliteStore,
+    store: RowStore,
     jobs: int | Iterable[tuple[tuple[bytes, ...], bytes]] = 4,
     *,
     uid: str = "a" * 32,
@@ -53,7 +53,7 @@ async def accepted(
 class Writer:
     """The owner of a run, who numbers its turns."""
 
-    store: SqliteStore
+    store: RowStore
     claim: Claim
     seq: int
 
@@ -65,13 +65,13 @@ class Writer:
         self.seq += len(events)
 
 
-async def writer(store: SqliteStore, number: int, *, owner: str = "me (pid 1)") -> Writer:
+async def writer(store: RowStore, number: int, *, owner: str = "me (pid 1)") -> Writer:
     """Claim a run."""
     claim = await store.claim(number, owner=owner, at=AT)
     return Writer(store, claim, claim.seq)
 
 
-async def begun(store: SqliteStore, jobs: int = 4, *, uid: str = "a" * 32) -> Writer:
+async def begun(store: RowStore, jobs: int = 4, *, uid: str = "a" * 32) -> Writer:
     """A batch, claimed."""
     return await writer(store, await accepted(store, jobs, uid=uid))
 
@@ -123,12 +123,12 @@ def revoked(job: int, n: int = 1, *, detail: str = "") -> AttemptEnded:
     return ended(job, n, ending=Ending.REVOKED, then=JobState.QUEUED, elapsed=None, detail=detail)
 
 
-async def waiting(store: SqliteStore, number: int) -> list[Queued]:
+async def waiting(store: RowStore, number: int) -> list[Queued]:
     """Every job that waits."""
     return await store.queued(number, after=(0, 0), limit=1000)
 
 
-async def counts(store: SqliteStore, number: int) -> dict[str, int]:
+async def counts(store: RowStore, number: int) -> dict[str, int]:
     """Jobs by state, without the states that don't occur."""
     rows = await store.batch_rows(number)
     return {state.word: count for state, count in rows.counts.items() if count}

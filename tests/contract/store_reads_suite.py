@@ -24,7 +24,7 @@ from hostler.stores.reads.batch import spec
 from hostler.stores.reads.events import events
 from hostler.stores.reads.report import bad_jobs, maybe_doubled, slowest, span, worker_figures
 from hostler.stores.reads.runs import resolve, run, runs
-from hostler.stores.sqlite import SqliteStore
+from hostler.stores.store import RowStore
 from tests.contract.store_making import (
     AT,
     accepted,
@@ -44,7 +44,7 @@ class StoreReadsContract:
 
     # -- the run --------------------------------------------------------------------------------------------
 
-    async def test_a_run_tells_how_it_stands(self, store: SqliteStore) -> None:
+    async def test_a_run_tells_how_it_stands(self, store: RowStore) -> None:
         mine = await begun(store, 2)
         number = mine.claim.run
         await mine.turn(RunStarted(at=AT + 1, epoch=1, owner="me", options={"retries": 1}))
@@ -61,13 +61,13 @@ class StoreReadsContract:
         assert (row.state, row.started, row.finished, row.exit_code) == ("running", AT + 1, None, None)
         assert not (await store.batch_rows(number)).stopping
 
-    async def test_runs_are_listed_newest_first(self, store: SqliteStore) -> None:
+    async def test_runs_are_listed_newest_first(self, store: RowStore) -> None:
         for letter in "abc":
             await accepted(store, 1, uid=letter * 32)
         assert [row.uid[0] for row in runs(store.reader)] == ["c", "b", "a"]
         assert [row.number for row in runs(store.reader, limit=2)] == [3, 2]
 
-    async def test_a_run_is_found_by_number_last_or_uid(self, store: SqliteStore) -> None:
+    async def test_a_run_is_found_by_number_last_or_uid(self, store: RowStore) -> None:
         with pytest.raises(UsageError, match="no run last: there are no runs yet"):
             resolve(store.reader, "last")
         await accepted(store, 1, uid="abcd" + "0" * 28)
@@ -89,7 +89,7 @@ class StoreReadsContract:
         with pytest.raises(UsageError, match="several"):
             resolve(store.reader, "abcd")
 
-    async def test_workers_tell_how_they_stand(self, store: SqliteStore) -> None:
+    async def test_workers_tell_how_they_stand(self, store: RowStore) -> None:
         mine = await begun(store, 2)
         number = mine.claim.run
         await mine.turn(
@@ -112,7 +112,7 @@ class StoreReadsContract:
 
     # -- history --------------------------------------------------------------------------------------------
 
-    async def test_events_come_back_in_order_and_from_any_point(self, store: SqliteStore) -> None:
+    async def test_events_come_back_in_order_and_from_any_point(self, store: RowStore) -> None:
         mine = await begun(store, 300)
         told: list[Event] = [RunStarted(at=AT, epoch=1, owner="me", options={"j": 2})]
         told.append(HostConnected(at=AT, worker=1, spool="s", boot="b"))
@@ -141,14 +141,14 @@ class StoreReadsContract:
         for since in (0, 1, 5, 111, len(told), len(told) + 2, len(told) + 99):
             assert list(events(store.reader, mine.claim.run, since=since)) == found[since:]
 
-    async def test_a_run_without_events_yet_has_those_of_its_acceptance(self, store: SqliteStore) -> None:
+    async def test_a_run_without_events_yet_has_those_of_its_acceptance(self, store: RowStore) -> None:
         number = await accepted(store)
         assert [seq for seq, _ in events(store.reader, number)] == [1, 2]
         assert list(events(store.reader, 77)) == []
 
     # -- figures --------------------------------------------------------------------------------------------
 
-    async def test_attempts_are_told_by_job_and_by_how_they_left_it(self, store: SqliteStore) -> None:
+    async def test_attempts_are_told_by_job_and_by_how_they_left_it(self, store: RowStore) -> None:
         mine = await begun(store, 4)
         number = mine.claim.run
         await mine.turn(*(dispatched(each) for each in (1, 2, 3)))
@@ -167,7 +167,7 @@ class StoreReadsContract:
         with pytest.raises(UsageError, match="no job 9; its jobs are 1 to 4"):
             job(store.reader, number, 9)
 
-    async def test_an_answer_half_taken_does_not_blind_the_engine(self, store: SqliteStore) -> None:
+    async def test_an_answer_half_taken_does_not_blind_the_engine(self, store: RowStore) -> None:
         mine = await begun(store, 2_000)
         await mine.turn(*(dispatched(each) for each in range(1, 1_001)))
         rows = attempts(store.reader, mine.claim.run)
@@ -177,7 +177,7 @@ class StoreReadsContract:
         assert await counts(store, mine.claim.run) == {"open": 1_999, "queued": 1}
         assert len([*rows]) >= 999
 
-    async def test_a_report_adds_up(self, store: SqliteStore) -> None:
+    async def test_a_report_adds_up(self, store: RowStore) -> None:
         mine = await begun(store, 5)
         number = mine.claim.run
         assert span(store.reader, number) is None
@@ -205,7 +205,7 @@ class StoreReadsContract:
         assert [(each.open, each.busy, each.mean) for each in (one, two)] == [(0, 1.0, 1.0), (0, 8.0, 4.0)]
         assert span(store.reader, number) == (AT + 1, AT + 5)
 
-    async def test_options_given_when_a_run_is_taken_up_override_its_own(self, store: SqliteStore) -> None:
+    async def test_options_given_when_a_run_is_taken_up_override_its_own(self, store: RowStore) -> None:
         mine = await begun(store, 1)
         options = {"slots": 7, "timeout": 2.5}
         await mine.turn(RunStarted(at=AT, epoch=mine.claim.epoch, owner="me", options=options))
@@ -213,7 +213,7 @@ class StoreReadsContract:
         assert (wanted.slots, wanted.timeout) == (7, 2.5)
         assert spec(store.reader, mine.claim.run) == wanted
 
-    async def test_a_job_that_may_have_run_twice_is_told(self, store: SqliteStore) -> None:
+    async def test_a_job_that_may_have_run_twice_is_told(self, store: RowStore) -> None:
         mine = await begun(store, 4)
         await mine.turn(*(dispatched(each) for each in (1, 2, 3, 4)))
         await mine.turn(

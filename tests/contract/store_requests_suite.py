@@ -28,7 +28,7 @@ from hostler.stores.reads.events import events
 from hostler.stores.reads.report import worker_figures
 from hostler.stores.reads.requests import request, requests
 from hostler.stores.reads.runs import run
-from hostler.stores.sqlite import SqliteStore
+from hostler.stores.store import RowStore
 from tests.contract.store_making import (
     AT,
     HOSTS,
@@ -47,7 +47,7 @@ from tests.contract.store_making import (
 WHO = "ann@laptop (pid 7)"
 
 
-async def asked(store: SqliteStore, mine: Writer, wish: Wish, *, jobs: int = 0) -> int:
+async def asked(store: RowStore, mine: Writer, wish: Wish, *, jobs: int = 0) -> int:
     """Something that is wanted of a run."""
     return await store.make_request(mine.claim.run, wish, who=WHO, at=AT, jobs=number_jobs(jobs))
 
@@ -68,16 +68,14 @@ class StoreRequestsContract:
         ],
         ids=lambda wish: wish.kind,
     )
-    async def test_a_request_comes_back_as_it_was_made(self, store: SqliteStore, wish: Wish) -> None:
+    async def test_a_request_comes_back_as_it_was_made(self, store: RowStore, wish: Wish) -> None:
         mine = await begun(store)
         number = await asked(store, mine, wish)
         [found] = await store.requests(mine.claim.run)
         assert (found.id, found.wish, found.kind, found.who, found.at) == (number, wish, wish.kind, WHO, AT)
         assert (found.taken, found.answered, found.done, found.words) == (None, None, False, "")
 
-    async def test_a_request_waits_until_it_is_answered_and_is_answered_once(
-        self, store: SqliteStore
-    ) -> None:
+    async def test_a_request_waits_until_it_is_answered_and_is_answered_once(self, store: RowStore) -> None:
         mine = await begun(store)
         one, two = await asked(store, mine, Pause()), await asked(store, mine, Unpause())
         await mine.turn(RequestMade(at=AT + 1, request=one, who=WHO, kind="pause"))
@@ -93,7 +91,7 @@ class StoreRequestsContract:
         assert request(store.reader, 99) is None
 
     async def test_requests_are_told_by_run_and_one_for_an_unknown_run_is_refused(
-        self, store: SqliteStore
+        self, store: RowStore
     ) -> None:
         mine, other = await begun(store), await begun(store, uid="b" * 32)
         await asked(store, other, Pause())
@@ -101,7 +99,7 @@ class StoreRequestsContract:
         with pytest.raises(UsageError, match="no run 99"):
             await store.make_request(99, Pause(), who=WHO, at=AT)
 
-    async def test_a_request_is_noticed_without_looking_at_a_table(self, store: SqliteStore) -> None:
+    async def test_a_request_is_noticed_without_looking_at_a_table(self, store: RowStore) -> None:
         mine = await begun(store)
         before = store.version()
         await store.requests(mine.claim.run)
@@ -109,7 +107,7 @@ class StoreRequestsContract:
         await asked(store, mine, Pause())
         assert store.version() != before
 
-    async def test_making_a_request_changes_nothing_of_the_run(self, store: SqliteStore) -> None:
+    async def test_making_a_request_changes_nothing_of_the_run(self, store: RowStore) -> None:
         mine = await begun(store)
         before, row = await store.batch_rows(mine.claim.run), run(store.reader, mine.claim.run)
         await asked(store, mine, Add(), jobs=3)
@@ -118,7 +116,7 @@ class StoreRequestsContract:
         assert run(store.reader, mine.claim.run) == row
         await mine.turn(dispatched(1))
 
-    async def test_jobs_that_were_added_join_behind_the_others(self, store: SqliteStore) -> None:
+    async def test_jobs_that_were_added_join_behind_the_others(self, store: RowStore) -> None:
         mine = await begun(store, 2)
         number = await asked(store, mine, Add(), jobs=7_001)
         [found] = await store.requests(mine.claim.run)
@@ -133,14 +131,14 @@ class StoreRequestsContract:
         assert store.reader.one("SELECT count(*) FROM request_job") == (0,)
         assert store.reader.one("SELECT total FROM run WHERE number = ?", mine.claim.run) == (7_003,)
 
-    async def test_jobs_that_are_not_all_there_do_not_join(self, store: SqliteStore) -> None:
+    async def test_jobs_that_are_not_all_there_do_not_join(self, store: RowStore) -> None:
         mine = await begun(store, 2)
         number = await asked(store, mine, Add(), jobs=2)
         with pytest.raises(StoreError, match="3 jobs were to join, 2 are there"):
             await mine.turn(JobsAccepted(at=AT, first=3, last=5, request=number))
         assert await counts(store, mine.claim.run) == {"queued": 2}
 
-    async def test_a_source_of_more_jobs_that_fails_leaves_nothing(self, store: SqliteStore) -> None:
+    async def test_a_source_of_more_jobs_that_fails_leaves_nothing(self, store: RowStore) -> None:
         def source() -> Iterator[tuple[tuple[bytes, ...], bytes]]:
             yield (b"a",), KEY
             raise UsageError("can't be read")
@@ -151,7 +149,7 @@ class StoreRequestsContract:
         assert await store.requests(mine.claim.run) == []
         assert store.reader.one("SELECT count(*) FROM request_job") == (0,)
 
-    async def test_hosts_that_were_added_are_enrolled_or_renewed(self, store: SqliteStore) -> None:
+    async def test_hosts_that_were_added_are_enrolled_or_renewed(self, store: RowStore) -> None:
         mine = await begun(store)
         await mine.turn(
             HostConnected(at=AT, worker=1, spool="s", boot="b"), HostLost(at=AT, worker=2, why="x")
@@ -168,7 +166,7 @@ class StoreRequestsContract:
         assert [each.state for each in worker_figures(store.reader, mine.claim.run)] == ["up", "new", "new"]
         await mine.turn(dispatched(1, worker=3))
 
-    async def test_waiting_jobs_are_cancelled_and_no_others(self, store: SqliteStore) -> None:
+    async def test_waiting_jobs_are_cancelled_and_no_others(self, store: RowStore) -> None:
         mine = await begun(store, 4)
         await mine.turn(dispatched(1), dispatched(2), ended(2), JobsCancelled(at=AT, jobs=(3, 4)))
         assert await counts(store, mine.claim.run) == {"open": 1, "ok": 1, "cancelled": 2}
@@ -183,7 +181,7 @@ class StoreRequestsContract:
         }
 
     async def test_a_pause_lasts_until_it_is_taken_back_whoever_works_on_the_run(
-        self, store: SqliteStore
+        self, store: RowStore
     ) -> None:
         mine = await begun(store)
         number = mine.claim.run
@@ -198,7 +196,7 @@ class StoreRequestsContract:
         await mine.turn(RunUnpaused(at=AT))
         assert not (await store.batch_rows(number)).paused
 
-    async def test_a_setting_that_changed_is_the_specs_from_then_on(self, store: SqliteStore) -> None:
+    async def test_a_setting_that_changed_is_the_specs_from_then_on(self, store: RowStore) -> None:
         mine = await begun(store)
         await mine.turn(
             SettingChanged(at=AT, name="slots", value=9), SettingChanged(at=AT, name="timeout", value=2.5)
@@ -206,7 +204,7 @@ class StoreRequestsContract:
         spec = (await store.batch_rows(mine.claim.run)).spec
         assert (spec.slots, spec.timeout, spec.retries) == (9, 2.5, 2)
 
-    async def test_what_was_wanted_is_told_in_the_history(self, store: SqliteStore) -> None:
+    async def test_what_was_wanted_is_told_in_the_history(self, store: RowStore) -> None:
         mine = await begun(store)
         number = await asked(store, mine, Cancel(jobs=(1, 2)))
         told = [
@@ -219,7 +217,7 @@ class StoreRequestsContract:
         await mine.turn(*told)
         assert [event for _, event in events(store.reader, mine.claim.run, since=2)] == told
 
-    async def test_another_owner_finds_what_the_last_one_left_unanswered(self, store: SqliteStore) -> None:
+    async def test_another_owner_finds_what_the_last_one_left_unanswered(self, store: RowStore) -> None:
         number = await accepted(store)
         mine = await writer(store, number)
         asked_for = await asked(store, mine, Cancel(jobs=(1,)))

@@ -20,7 +20,7 @@ from hostler.model.jobs import Ending, JobState, OutputRef, Queued
 from hostler.ports import Turn
 from hostler.stores.reads.attempts import attempts, job
 from hostler.stores.reads.runs import has_owner, run, runs
-from hostler.stores.sqlite import SqliteStore
+from hostler.stores.store import RowStore
 from tests.contract.store_making import (
     AT,
     HOSTS,
@@ -46,7 +46,7 @@ class StoreContract:
 
     # -- accepting ------------------------------------------------------------------------------------------
 
-    async def test_an_accepted_batch_is_there_whole(self, store: SqliteStore) -> None:
+    async def test_an_accepted_batch_is_there_whole(self, store: RowStore) -> None:
         number = await accepted(store, 3)
         rows = await store.batch_rows(number)
         assert rows.spec == SPEC
@@ -69,15 +69,15 @@ class StoreContract:
         assert (row.created, row.started, row.command) == (AT, None, "hostler batch -- echo")
         assert row.counts == {"queued": 3}
 
-    async def test_runs_are_numbered_one_after_the_other(self, store: SqliteStore) -> None:
+    async def test_runs_are_numbered_one_after_the_other(self, store: RowStore) -> None:
         assert [await accepted(store, 1, uid=letter * 32) for letter in "abc"] == [1, 2, 3]
 
-    async def test_a_batch_without_jobs_is_refused_and_leaves_nothing(self, store: SqliteStore) -> None:
+    async def test_a_batch_without_jobs_is_refused_and_leaves_nothing(self, store: RowStore) -> None:
         with pytest.raises(UsageError, match="no jobs"):
             await accepted(store, 0)
         assert runs(store.reader) == []
 
-    async def test_a_job_source_that_fails_leaves_nothing(self, store: SqliteStore) -> None:
+    async def test_a_job_source_that_fails_leaves_nothing(self, store: RowStore) -> None:
         def source() -> Iterator[tuple[tuple[bytes, ...], bytes]]:
             yield from number_jobs(12_000)
             raise UsageError("jobs.txt:12001: can't be read")
@@ -101,27 +101,23 @@ class StoreContract:
         ],
         ids=["none", "empty", "two empty", "several", "every byte", "shell words", "100 kB", "1000"],
     )
-    async def test_arguments_come_back_as_they_were(
-        self, store: SqliteStore, args: tuple[bytes, ...]
-    ) -> None:
+    async def test_arguments_come_back_as_they_were(self, store: RowStore, args: tuple[bytes, ...]) -> None:
         number = await accepted(store, [(args, KEY), ((b"next",), KEY)])
         assert [queued.args for queued in await waiting(store, number)] == [args, (b"next",)]
         assert job(store.reader, number, 1).args == args
 
-    async def test_an_argument_with_a_nul_byte_is_refused(self, store: SqliteStore) -> None:
+    async def test_an_argument_with_a_nul_byte_is_refused(self, store: RowStore) -> None:
         with pytest.raises(UsageError, match="NUL"):
             await accepted(store, [((b"a",), KEY), ((b"b\0c",), KEY)])
         assert runs(store.reader) == []
 
-    async def test_one_uid_is_accepted_once(self, store: SqliteStore) -> None:
+    async def test_one_uid_is_accepted_once(self, store: RowStore) -> None:
         await accepted(store, 1)
         with pytest.raises(StoreError):
             await accepted(store, 1)
         assert len(runs(store.reader)) == 1
 
-    async def test_hosts_that_join_later_come_behind_and_nobody_is_renumbered(
-        self, store: SqliteStore
-    ) -> None:
+    async def test_hosts_that_join_later_come_behind_and_nobody_is_renumbered(self, store: RowStore) -> None:
         mine = await begun(store)
         await mine.turn(dispatched(1, worker=2, serial=5))
         moved = Host(name="web2", address="10.9.9.9")
@@ -141,7 +137,7 @@ class StoreContract:
 
     # -- the queue ------------------------------------------------------------------------------------------
 
-    async def test_waiting_jobs_come_by_the_windowful_and_retries_last(self, store: SqliteStore) -> None:
+    async def test_waiting_jobs_come_by_the_windowful_and_retries_last(self, store: RowStore) -> None:
         mine = await begun(store, 7)
         number = mine.claim.run
         await mine.turn(dispatched(2), failed(2, then=JobState.QUEUED))
@@ -151,7 +147,7 @@ class StoreContract:
         assert [(queued.tries, queued.job) for queued in rest] == [(0, 6), (0, 7), (1, 2)]
         assert await store.queued(number, after=(1, 2), limit=4) == []
 
-    async def test_a_job_put_back_by_a_failure_tells_whom_to_avoid(self, store: SqliteStore) -> None:
+    async def test_a_job_put_back_by_a_failure_tells_whom_to_avoid(self, store: RowStore) -> None:
         mine = await begun(store, 3)
         await mine.turn(dispatched(1, worker=2), dispatched(2, worker=2), dispatched(3, worker=2))
         await mine.turn(
@@ -165,7 +161,7 @@ class StoreContract:
             Queued(1, (b"1",), tries=1, attempts=1, avoid=2),
         ]
 
-    async def test_requeued_jobs_wait_again_with_all_their_tries(self, store: SqliteStore) -> None:
+    async def test_requeued_jobs_wait_again_with_all_their_tries(self, store: RowStore) -> None:
         mine = await begun(store, 4)
         await mine.turn(*(dispatched(number) for number in range(1, 5)))
         await mine.turn(ended(1), failed(2, tries=3), ended(3, ending=Ending.LOST, then=JobState.LOST))
@@ -177,14 +173,14 @@ class StoreContract:
             Queued(3, (b"3",), tries=0, attempts=1),
         ]
 
-    async def test_a_requeue_that_counts_otherwise_than_the_rows_is_refused(self, store: SqliteStore) -> None:
+    async def test_a_requeue_that_counts_otherwise_than_the_rows_is_refused(self, store: RowStore) -> None:
         mine = await begun(store, 2)
         with pytest.raises(StoreError, match="2 jobs were to be put back"):
             await mine.turn(JobsRequeued(at=AT, states=(JobState.FAILED.value,), count=2))
 
     # -- attempts -------------------------------------------------------------------------------------------
 
-    async def test_an_attempt_is_open_from_its_dispatch_to_its_end(self, store: SqliteStore) -> None:
+    async def test_an_attempt_is_open_from_its_dispatch_to_its_end(self, store: RowStore) -> None:
         mine = await begun(store, 3)
         number = mine.claim.run
         await mine.turn(dispatched(1, worker=2, serial=7), dispatched(2, worker=2, serial=8))
@@ -199,7 +195,7 @@ class StoreContract:
         assert [(o.job, o.started, o.dispatched_at) for o in rows.open] == [(1, True, AT + 1)]
         assert await counts(store, number) == {"queued": 1, "open": 1, "ok": 1}
 
-    async def test_an_attempt_keeps_all_that_is_known_of_it(self, store: SqliteStore) -> None:
+    async def test_an_attempt_keeps_all_that_is_known_of_it(self, store: RowStore) -> None:
         mine = await begun(store, 1)
         await mine.turn(dispatched(1))
         ref = OutputRef("out/1.dat", 10, 20, 30)
@@ -212,7 +208,7 @@ class StoreContract:
         assert (row.file, row.offset, row.out, row.err, row.indexed) == ("out/1.dat", 10, 20, 30, False)
         assert (row.elapsed, row.code, row.signal, row.detail) == (0.5, None, None, "why")
 
-    async def test_a_turn_may_hold_the_whole_life_of_a_job(self, store: SqliteStore) -> None:
+    async def test_a_turn_may_hold_the_whole_life_of_a_job(self, store: RowStore) -> None:
         mine = await begun(store, 2)
         number = mine.claim.run
         await mine.turn(
@@ -258,7 +254,7 @@ class StoreContract:
         ],
     )
     async def test_a_turn_that_does_not_fit_the_rows_is_refused_whole(
-        self, store: SqliteStore, misfit: list[Event]
+        self, store: RowStore, misfit: list[Event]
     ) -> None:
         mine = await begun(store, 5)
         await mine.turn(dispatched(1), dispatched(4), ended(4))
@@ -269,7 +265,7 @@ class StoreContract:
         await mine.turn(dispatched(5), ended(1))
         assert await counts(store, mine.claim.run) == {"queued": 2, "open": 1, "ok": 2}
 
-    async def test_serials_only_grow(self, store: SqliteStore) -> None:
+    async def test_serials_only_grow(self, store: RowStore) -> None:
         mine = await begun(store, 3)
         await mine.turn(dispatched(1, serial=9))
         await mine.turn(dispatched(2, serial=5))
@@ -277,7 +273,7 @@ class StoreContract:
 
     # -- one writer -----------------------------------------------------------------------------------------
 
-    async def test_a_turn_of_an_older_epoch_is_refused(self, store: SqliteStore) -> None:
+    async def test_a_turn_of_an_older_epoch_is_refused(self, store: RowStore) -> None:
         old = await begun(store, 2)
         await store.release(old.claim)
         new = await writer(store, old.claim.run)
@@ -289,7 +285,7 @@ class StoreContract:
             await old.turn(ended(1))
         assert await counts(store, old.claim.run) == {"queued": 1, "open": 1}
 
-    async def test_a_turn_that_is_not_the_next_is_refused(self, store: SqliteStore) -> None:
+    async def test_a_turn_that_is_not_the_next_is_refused(self, store: RowStore) -> None:
         mine = await begun(store, 2)
         await mine.turn(dispatched(1))
         for seq in (mine.seq - 1, mine.seq + 1):
@@ -297,11 +293,11 @@ class StoreContract:
                 await Writer(store, mine.claim, seq).turn(dispatched(2))
         await mine.turn(dispatched(2))
 
-    async def test_a_turn_of_an_unknown_run_is_refused(self, store: SqliteStore) -> None:
+    async def test_a_turn_of_an_unknown_run_is_refused(self, store: RowStore) -> None:
         with pytest.raises(StoreError, match="run 9"):
             await store.commit(Turn(run=9, epoch=1, seq=1, events=[]))
 
-    async def test_a_claimed_run_is_busy_until_it_is_released(self, store: SqliteStore) -> None:
+    async def test_a_claimed_run_is_busy_until_it_is_released(self, store: RowStore) -> None:
         mine = await begun(store, 2)
         with pytest.raises(RunBusy, match=r"me \(pid 1\)"):
             await writer(store, mine.claim.run, owner="other")
@@ -313,7 +309,7 @@ class StoreContract:
         assert (other.claim.epoch, other.claim.seq, other.claim.uid) == (2, mine.seq, "a" * 32)
         assert run(store.reader, mine.claim.run).owner == "other"
 
-    async def test_an_unknown_run_can_not_be_claimed_and_the_last_is_named(self, store: SqliteStore) -> None:
+    async def test_an_unknown_run_can_not_be_claimed_and_the_last_is_named(self, store: RowStore) -> None:
         with pytest.raises(UsageError, match="no run 999: there are no runs yet"):
             await store.claim(999, owner="me", at=AT)
         await accepted(store)
@@ -322,7 +318,7 @@ class StoreContract:
         with pytest.raises(UsageError, match="no run 999"):
             await store.batch_rows(999)
 
-    async def test_turns_of_two_runs_at_once_do_not_mix(self, store: SqliteStore) -> None:
+    async def test_turns_of_two_runs_at_once_do_not_mix(self, store: RowStore) -> None:
         one, two = await begun(store, 50), await begun(store, 50, uid="b" * 32)
 
         async def work(mine: Writer) -> None:

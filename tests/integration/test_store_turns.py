@@ -23,7 +23,8 @@ from hostler.model.events import (
 from hostler.model.jobs import RETRYABLE, STATE_AFTER, Ending, JobState, OutputRef
 from hostler.model.runs import BatchRows
 from hostler.stores.reads.events import events
-from hostler.stores.sqlite import SqliteStore, open_store
+from hostler.stores.sqlite import open_store
+from hostler.stores.store import RowStore
 from tests.contract.store_making import AT, begun, dispatched, ended, started
 
 JOBS = 6
@@ -95,7 +96,7 @@ class History:
         )[kind - 1]
 
 
-def dump(store: SqliteStore) -> dict[str, list[tuple[Any, ...]]]:
+def dump(store: RowStore) -> dict[str, list[tuple[Any, ...]]]:
     """Every row there is, but for what tells turns apart."""
     names = ("run", "job", "attempt", "worker", "event")
     return {name: store.reader.all(f"SELECT * FROM {name} ORDER BY 1, 2, 3") for name in names}

@@ -22,7 +22,8 @@ from hostler.model.runs import BatchSpec
 from hostler.model.templates import Template
 from hostler.ports import Turn
 from hostler.stores.outputs import RunOutputs
-from hostler.stores.sqlite import Claim, SqliteStore, open_store
+from hostler.stores.sqlite import open_store
+from hostler.stores.store import Claim, RowStore
 
 #: When stories begin: 2026-01-02 03:04:05 UTC.
 BEGIN = 1767323045.0
@@ -31,7 +32,7 @@ BEGIN = 1767323045.0
 class Story:
     """One run, told event by event. Time passes as the teller says."""
 
-    def __init__(self, store: SqliteStore, claim: Claim, outputs: RunOutputs) -> None:
+    def __init__(self, store: RowStore, claim: Claim, outputs: RunOutputs) -> None:
         self.store, self.claim, self.outputs = store, claim, outputs
         self.seq, self.now = claim.seq, BEGIN
         self.serial = 0

@@ -27,7 +27,8 @@ from hostler.model.reports import Hello, Renewed, Result, Revoked, Standing
 from hostler.model.requests import Add, Cancel, Change, Pause, Stop, Unpause, Wish
 from hostler.model.runs import DETACHED, BatchRows, BatchSpec, OpenAttempt, Worker
 from hostler.ports import Turn
-from hostler.stores.sqlite import SqliteStore, open_store
+from hostler.stores.sqlite import open_store
+from hostler.stores.store import RowStore
 from hostler.work.asking import Asking
 from tests.unit.world import World
 
@@ -115,7 +116,7 @@ async def play(seed: int, *, jobs: int = 25, cut: float = 0.15, wishes: int = 0,
     await store.close()
 
 
-async def unfinished(store: SqliteStore, number: int) -> bool:
+async def unfinished(store: RowStore, number: int) -> bool:
     """Whether a job waits or is open, or somebody waits for an answer."""
     counts = (await store.batch_rows(number)).counts
     return bool(counts[JobState.QUEUED] or counts[JobState.OPEN] or await store.requests(number))
@@ -124,7 +125,7 @@ async def unfinished(store: SqliteStore, number: int) -> bool:
 class Asker:
     """Other processes, who want so many things of a run, and at last that it goes on."""
 
-    def __init__(self, random: Random, store: SqliteStore, number: int, wishes: int) -> None:
+    def __init__(self, random: Random, store: RowStore, number: int, wishes: int) -> None:
         self.random, self.store, self.number, self.left = random, store, number, wishes
         self.jobs = self.hosts = self.retries = 0
 
@@ -159,7 +160,7 @@ class Asker:
 
 
 async def check_rows(
-    store: SqliteStore, number: int, spec: BatchSpec, hosts: list[Host], history: list[Event], epoch: int
+    store: RowStore, number: int, spec: BatchSpec, hosts: list[Host], history: list[Event], epoch: int
 ) -> None:
     """What the store gives back is what folding every event gives."""
     loaded = Batch.load(await store.batch_rows(number))
@@ -334,6 +335,20 @@ def test_a_line_that_breaks_is_told_of_with_the_moment_at_which_the_hosts_jobs_a
         ["host.struck"],
     ]
     assert told[0] == [HostOut(at=25.0, worker=1, why="cut", until=20.0 + 120.0 + 10.0)]
+
+
+def test_a_host_that_holds_jobs_is_looked_for_every_second_and_one_that_holds_none_now_and_then() -> None:
+    batch = small(1, workers=2)
+    up(batch, 1)
+    rests: dict[int, list[float]] = {1: [], 2: []}
+    struck = []
+    for at in range(20, 40):
+        for worker, said in rests.items():
+            events, effects = step(batch, [f.Rested(worker), f.HostDown(worker, "cut")], at=float(at))
+            said += [e.seconds for e in effects if isinstance(e, f.Rest) and e.worker == worker]
+            struck += [event.worker for event in events if event.type == "host.struck"]
+    assert set(rests[1]) == {1.0} and set(rests[2]) == {30.0}
+    assert struck.count(1) == 1 and struck.count(2) == len(rests[2])
 
 
 def test_a_late_result_of_a_lost_attempt_changes_nothing() -> None:

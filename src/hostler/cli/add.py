@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hostler.cli.splitter import Split
     from hostler.model.requests import Wish
     from hostler.model.runs import RunRow
-    from hostler.stores.sqlite import SqliteStore
+    from hostler.stores.store import RowStore
 
 EXAMPLES = """\b
 Examples:
@@ -57,7 +57,7 @@ def command(split: Split, /, name: str, stray: tuple[str, ...], **options: Any) 
     sources: list[JobSource] = []  # one at most, made when the run has said how its lines are cut
     with ExitStack() as stack:
 
-        def make(store: SqliteStore, row: RunRow) -> Wish | str:
+        def make(store: RowStore, row: RunRow) -> Wish | str:
             plan = spec(store.reader, row.number)
             if wanted:
                 form = Form.of_kept(plan.reading)

@@ -31,12 +31,13 @@ from hostler.stores.reads.batch import no_run_yet, spec
 from hostler.stores.reads.report import worker_figures
 from hostler.stores.reads.requests import request as read_request
 from hostler.stores.reads.runs import has_owner, resolve, run
-from hostler.stores.sqlite import FILE, SqliteStore
+from hostler.stores.sqlite import FILE
+from hostler.stores.store import RowStore
 from hostler.views.console import Console
 from hostler.views.tables import listed
 
 #: What to ask of a run, or in words why there is nothing to be done.
-Make = Callable[[SqliteStore, RunRow], Wish | str]
+Make = Callable[[RowStore, RunRow], Wish | str]
 Jobs = Iterable[tuple[tuple[bytes, ...], bytes]]
 
 #: Seconds in which an owner should answer, and a stopped run should have ended; and between two looks.
@@ -85,7 +86,7 @@ async def _ask(called: str, make: Make, jobs: Callable[[], Jobs], reach: Reach) 
         await store.close()
 
 
-def existing_store(called: str) -> SqliteStore:
+def existing_store(called: str) -> RowStore:
     """The store of this account. Raises UsageError where there is none yet."""
     folder = state_dir()
     if not (folder / FILE).exists():
@@ -95,7 +96,7 @@ def existing_store(called: str) -> SqliteStore:
     return open_store(folder)
 
 
-async def answered(store: SqliteStore, number: int, made: int, wish: Wish, reach: Reach = plainly) -> Request:
+async def answered(store: RowStore, number: int, made: int, wish: Wish, reach: Reach = plainly) -> Request:
     """The request once it is answered, by the run's owner or by ourselves; unanswered when patience ends."""
     clock, version, visits = SystemClock(), -1, 0
     until = clock.steady() + PATIENCE
@@ -115,7 +116,7 @@ async def answered(store: SqliteStore, number: int, made: int, wish: Wish, reach
         await clock.sleep(LOOK)
 
 
-async def _visit(store: SqliteStore, number: int, wish: Wish, reach: Reach) -> int:
+async def _visit(store: RowStore, number: int, wish: Wish, reach: Reach) -> int:
     """Do what is asked of a run that nobody works on; 1 when that was done, 0 when somebody else was faster."""
     from hostler.wiring.batch import open_batch
     from hostler.wiring.machines import provider
@@ -145,7 +146,7 @@ async def _visit(store: SqliteStore, number: int, wish: Wish, reach: Reach) -> i
     return 1
 
 
-async def _stopped(store: SqliteStore, number: int) -> int:
+async def _stopped(store: RowStore, number: int) -> int:
     """Wait for a run's end that was asked for, and say what it comes to and what may still run."""
     clock = SystemClock()
     until = clock.steady() + ENDING
@@ -165,7 +166,7 @@ async def _stopped(store: SqliteStore, number: int) -> int:
     return said(number, ended_words(row))
 
 
-def _not_cancelled(store: SqliteStore, number: int, wish: Cancel) -> int:
+def _not_cancelled(store: RowStore, number: int, wish: Cancel) -> int:
     """Say which jobs could not be cancelled, as their hosts were not reached; the exit code."""
     held = [
         (host, jobs)
@@ -184,7 +185,7 @@ def _not_cancelled(store: SqliteStore, number: int, wish: Cancel) -> int:
     return UNREACHED
 
 
-def _unreached(store: SqliteStore, number: int, held: list[tuple[str, list[int]]]) -> str:
+def _unreached(store: RowStore, number: int, held: list[tuple[str, list[int]]]) -> str:
     """Say once of each host what may still run there and what its trouble was; their names in short."""
     detached = spec(store.reader, number).detached
     why = {worker.name: worker.why for worker in worker_figures(store.reader, number)}
@@ -194,7 +195,7 @@ def _unreached(store: SqliteStore, number: int, held: list[tuple[str, list[int]]
     return listed([host for host, _ in held], shown=3)
 
 
-def still_open(store: SqliteStore, number: int) -> list[tuple[str, list[int]]]:
+def still_open(store: RowStore, number: int) -> list[tuple[str, list[int]]]:
     """Hosts that may still work for a run, with the jobs they hold."""
     held: dict[str, list[int]] = {}
     for attempt in attempts(store.reader, number, states=(JobState.OPEN,)):

@@ -13,7 +13,7 @@ from hostler.errors import UsageError
 if TYPE_CHECKING:
     from hostler.model.requests import Wish
     from hostler.model.runs import RunRow
-    from hostler.stores.sqlite import SqliteStore
+    from hostler.stores.store import RowStore
 
 #: Jobs that one request may name.
 MOST = 100_000
@@ -37,7 +37,7 @@ def command(name: str, jobs: tuple[str, ...], **options: Any) -> int:
     if len(numbers) > MOST:
         raise UsageError(f"JOB: {len(numbers)} jobs; at most {MOST} at a time")
 
-    def make(store: SqliteStore, row: RunRow) -> Wish | str:
+    def make(store: RowStore, row: RunRow) -> Wish | str:
         from hostler.stores.reads.attempts import job as job_row
 
         found = [job_row(store.reader, row.number, number) for number in numbers]

@@ -18,13 +18,13 @@ from hostler.model.jobs import JobState, OutputRef
 from hostler.model.runs import AttemptRow, BatchSpec, RunRow
 from hostler.model.templates import Template
 from hostler.stores.folder import state_dir
-from hostler.stores.opening import connect
 from hostler.stores.output_reading import log_ref, tail
 from hostler.stores.reading import Reader
 from hostler.stores.reads import report as figures
 from hostler.stores.reads.attempts import job as job_row
 from hostler.stores.reads.batch import no_run_yet, spec, workers
 from hostler.stores.reads.runs import has_owner, resolve, run
+from hostler.stores.sqlite import FILE, open_reader
 from hostler.views.colours import wanted
 from hostler.views.report import KINDS, Findings, Slow
 from hostler.views.report import report as drawn
@@ -48,11 +48,10 @@ BY_WORD = {state.word: state for state in JobState}
 def opened() -> Iterator[Reader | None]:
     """The store of this account, to be read; None when there is none yet. Raises StoreError."""
     folder = state_dir()
-    file = folder / "store.db"
-    if not file.exists():
+    if not (folder / FILE).exists():
         yield None
         return
-    reader = Reader(connect(file, read_only=True), place=str(file), folder=folder)
+    reader = open_reader(folder)
     try:
         yield reader
     finally:

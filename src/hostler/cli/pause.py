@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from hostler.model.requests import Wish
     from hostler.model.runs import RunRow
-    from hostler.stores.sqlite import SqliteStore
+    from hostler.stores.store import RowStore
 
 EXAMPLES = "\b\nExamples:\n  hostler pause last\n  hostler pause 42"
 
@@ -24,7 +24,7 @@ def command(name: str) -> int:
     from hostler.cli.asking import ask, refuse_finished
     from hostler.model.requests import Pause
 
-    def make(store: SqliteStore, row: RunRow) -> Wish | str:
+    def make(store: RowStore, row: RunRow) -> Wish | str:
         refuse_finished(row, "there is nothing to pause")
         return Pause()
 

@@ -21,7 +21,7 @@ from hostler.errors import RunBusy, StaleEpoch, StoreError
 from hostler.model.hosts import Host, refuse_twins
 from hostler.model.jobs import RETRYABLE
 from hostler.model.runs import BatchSpec, RunRow
-from hostler.stores.sqlite import Claim, SqliteStore
+from hostler.stores.store import Claim, RowStore
 from hostler.views.console import Console
 from hostler.views.tables import counted
 from hostler.wiring.batch import open_batch, submit, with_state
@@ -69,7 +69,7 @@ async def new_run(
 
 
 async def _accepted(
-    store: SqliteStore, spec: BatchSpec, command: str, hosts: Sequence[Host], source: JobSource, *,
+    store: RowStore, spec: BatchSpec, command: str, hosts: Sequence[Host], source: JobSource, *,
     wanted: Wanted, uid: str, machines: Machines, signals: Signals,
 ) -> Claim:  # fmt: skip
     """Launch what is to be launched, put the jobs on disk, and take the run; or leave nothing behind."""
@@ -141,7 +141,7 @@ def _over(row: RunRow, wanted: Wanted) -> bool:
     return True
 
 
-async def _followed(store: SqliteStore, number: int, wanted: Wanted) -> int | None:
+async def _followed(store: RowStore, number: int, wanted: Wanted) -> int | None:
     """Watch a run that another process works on; its exit code, or None when that one has died."""
     from hostler.cli.watching import watch
 
@@ -158,7 +158,7 @@ async def _followed(store: SqliteStore, number: int, wanted: Wanted) -> int | No
 
 
 async def _go_on(
-    store: SqliteStore, claim: Claim, *, hosts: Sequence[Host], wanted: Wanted, signals: Signals
+    store: RowStore, claim: Claim, *, hosts: Sequence[Host], wanted: Wanted, signals: Signals
 ) -> int:
     """Take a claimed run up, with more hosts if any were given."""
     machines = _machines(claim.uid, wanted)
@@ -176,7 +176,7 @@ async def _go_on(
 
 
 async def _work(
-    store: SqliteStore, claim: Claim, *, wanted: Wanted, machines: Machines, signals: Signals
+    store: RowStore, claim: Claim, *, wanted: Wanted, machines: Machines, signals: Signals
 ) -> int:
     """Work on a claimed run until it is over, or until a second signal."""
     console = Console.of_process()
@@ -259,7 +259,7 @@ def _left_behind(run: OpenRun, number: int) -> None:
 
 
 def _report(
-    store: SqliteStore,
+    store: RowStore,
     number: int,
     *,
     wanted: Wanted,

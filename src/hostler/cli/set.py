@@ -12,7 +12,7 @@ from hostler.errors import UsageError
 if TYPE_CHECKING:
     from hostler.model.requests import Wish
     from hostler.model.runs import RunRow
-    from hostler.stores.sqlite import SqliteStore
+    from hostler.stores.store import RowStore
 
 EXAMPLES = "\b\nExamples:\n  hostler set last --slots 4\n  hostler set 42 --timeout 10m --retries 2"
 
@@ -41,7 +41,7 @@ def command(name: str, slots: str | None, timeout: str | None, retries: str | No
     given = {"-j": slots, "--timeout": timeout, "--retries": retries}
     said = " ".join(f"{flag} {value}" for flag, value in given.items() if value is not None)
 
-    def make(store: SqliteStore, row: RunRow) -> Wish | str:
+    def make(store: RowStore, row: RunRow) -> Wish | str:
         refuse_finished(row, f"what failed is tried again so by: hostler batch --retry {row.number} {said}")
         return change
 

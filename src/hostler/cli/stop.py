@@ -11,7 +11,7 @@ from hostler.cli.visiting import visiting, visiting_options
 if TYPE_CHECKING:
     from hostler.model.requests import Wish
     from hostler.model.runs import RunRow
-    from hostler.stores.sqlite import SqliteStore
+    from hostler.stores.store import RowStore
 
 EXAMPLES = "\b\nExamples:\n  hostler stop last\n  hostler stop --drain 42"
 
@@ -33,7 +33,7 @@ def command(name: str, drain: bool, **options: Any) -> int:
     from hostler.cli.asking import ask, ended_words, still_open
     from hostler.model.requests import Stop
 
-    def make(store: SqliteStore, row: RunRow) -> Wish | str:
+    def make(store: RowStore, row: RunRow) -> Wish | str:
         if row.state in ("finished", "stopped") and not still_open(store, row.number):
             return f"it has ended already, {ended_words(row)}"
         return Stop(drain=drain)

@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from hostler.model.requests import Wish
     from hostler.model.runs import RunRow
-    from hostler.stores.sqlite import SqliteStore
+    from hostler.stores.store import RowStore
 
 EXAMPLES = "\b\nExamples:\n  hostler unpause last\n  hostler unpause 42"
 
@@ -24,7 +24,7 @@ def command(name: str) -> int:
     from hostler.cli.asking import ask, refuse_finished
     from hostler.model.requests import Unpause
 
-    def make(store: SqliteStore, row: RunRow) -> Wish | str:
+    def make(store: RowStore, row: RunRow) -> Wish | str:
         refuse_finished(row, "it is not paused")
         return Unpause()
 

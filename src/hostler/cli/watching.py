@@ -17,7 +17,7 @@ from hostler.stores.outputs import read_output
 from hostler.stores.reading import Reader
 from hostler.stores.reads.events import events
 from hostler.stores.reads.runs import has_owner, run
-from hostler.stores.sqlite import SqliteStore
+from hostler.stores.store import RowStore
 from hostler.views.console import Console
 from hostler.views.live import Live
 
@@ -26,7 +26,7 @@ LOOK = 0.2
 
 
 async def watch(
-    store: SqliteStore,
+    store: RowStore,
     number: int,
     *,
     quiet: bool,

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from itertools import islice
 from typing import Any
 
 from hostler.errors import StoreError
 from hostler.model.events import HostEnrolled, JobsAccepted, JobsCancelled, RequestAnswered, RequestMade
 from hostler.model.jobs import JobState
 from hostler.model.requests import WISHES, Add, Wish
+from hostler.stores.database import Db
 from hostler.stores.enrolling import INSERT_WORKER
-from hostler.stores.packing import host_from_json, host_to_json, pack_args
-
-_CHUNK = 5_000
+from hostler.stores.packing import host_from_json, host_to_json
 
 
 def wish_to_json(wish: Wish) -> str:
@@ -45,32 +41,29 @@ def wish_from_json(kind: str, text: str) -> Wish | None:
     return wish
 
 
-def stage_jobs(
-    db: sqlite3.Connection, request: int, jobs: Iterable[tuple[tuple[bytes, ...], bytes]]
-) -> Iterator[int]:
-    """Lay jobs beside a request, a few thousand at a time; tells of each time how many."""
-    source, total = iter(jobs), 0
-    while chunk := list(islice(source, _CHUNK)):
-        db.executemany(
-            "INSERT INTO request_job (request, seq, key, args) VALUES (?, ?, ?, ?)",
-            [
-                (request, seq, bytearray(key), pack_args(args))
-                for seq, (args, key) in enumerate(chunk, total + 1)
-            ],
-        )
-        total += len(chunk)
-        yield len(chunk)
+def ask_for(db: Db, run: int, wish: Wish, who: str, at: float) -> int:
+    """Put a wish down; the request's number."""
+    (request,) = db.execute(
+        "INSERT INTO request (run, at, who, kind, args, done, words) VALUES (?, ?, ?, ?, ?, 0, '') RETURNING id",
+        (run, at, who, wish.kind, wish_to_json(wish)),
+    ).fetchone()
+    return int(request)
+
+
+def ask_again(db: Db, request: int, wish: Wish) -> None:
+    """Say what is wanted anew, in the transaction that put it down."""
+    db.execute("UPDATE request SET args = ? WHERE id = ?", (wish_to_json(wish), request))
 
 
 # -- what an owner's events change ----------------------------------------------------------------------------------
 
 
-def made(db: sqlite3.Connection, run: int, event: RequestMade) -> None:
+def made(db: Db, run: int, event: RequestMade) -> None:
     """A request was taken up."""
     db.execute("UPDATE request SET taken = ? WHERE id = ? AND run = ?", (event.at, event.request, run))
 
 
-def answered(db: sqlite3.Connection, run: int, event: RequestAnswered) -> None:
+def answered(db: Db, run: int, event: RequestAnswered) -> None:
     """A request was answered; it is answered once. Raises StoreError."""
     changed = db.execute(
         "UPDATE request SET answered = ?, done = ?, words = ? WHERE id = ? AND run = ? AND answered IS NULL",
@@ -81,7 +74,7 @@ def answered(db: sqlite3.Connection, run: int, event: RequestAnswered) -> None:
     db.execute("DELETE FROM request_job WHERE request = ?", (event.request,))
 
 
-def jobs_accepted(db: sqlite3.Connection, run: int, event: JobsAccepted) -> None:
+def jobs_accepted(db: Db, run: int, event: JobsAccepted) -> None:
     """Jobs that lay beside a request join the run. Raises StoreError when they are not as many as that."""
     if event.request is None:
         return
@@ -102,7 +95,7 @@ def jobs_accepted(db: sqlite3.Connection, run: int, event: JobsAccepted) -> None
     db.execute("UPDATE run SET counts = NULL WHERE number = ?", (run,))
 
 
-def jobs_cancelled(db: sqlite3.Connection, run: int, event: JobsCancelled) -> None:
+def jobs_cancelled(db: Db, run: int, event: JobsCancelled) -> None:
     """Waiting jobs are to wait no longer. Raises StoreError when one of them doesn't wait."""
     changed = db.executemany(
         f"UPDATE job SET state = {int(JobState.CANCELLED)} WHERE run = ? AND seq = ? AND state = 0",
@@ -112,7 +105,7 @@ def jobs_cancelled(db: sqlite3.Connection, run: int, event: JobsCancelled) -> No
         raise StoreError(f"run {run}: {len(event.jobs)} jobs were to be cancelled, {changed} of them wait")
 
 
-def host_enrolled(db: sqlite3.Connection, run: int, event: HostEnrolled) -> None:
+def host_enrolled(db: Db, run: int, event: HostEnrolled) -> None:
     """A host that a request names joins the run; of one that is enrolled already the facts are renewed."""
     (text,) = db.execute("SELECT args FROM request WHERE id = ?", (event.request,)).fetchone()
     host = next(host for host in json.loads(text)["hosts"] if host["name"] == event.name)

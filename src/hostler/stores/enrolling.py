@@ -6,11 +6,11 @@ It must never renumber a worker or change its token: attempts and spools are kno
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Sequence
 
 from hostler.errors import StaleEpoch
 from hostler.model.hosts import Host
+from hostler.stores.database import Db
 from hostler.stores.packing import host_to_json
 
 INSERT_WORKER = (
@@ -19,7 +19,7 @@ INSERT_WORKER = (
 )
 
 
-def add_workers(db: sqlite3.Connection, run: int, epoch: int, hosts: Sequence[Host]) -> None:
+def add_workers(db: Db, run: int, epoch: int, hosts: Sequence[Host]) -> None:
     """Enrol hosts within the transaction that is open on `db`; what is known of an enrolled one is renewed.
 
     Raises StaleEpoch when the run has a newer owner.

@@ -7,7 +7,6 @@ changes no row and is only remembered. Nothing here may open or end a transactio
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +33,7 @@ from hostler.model.events import (
     to_data,
 )
 from hostler.stores import asking
+from hostler.stores.database import Db
 
 EventRow = tuple[int, int, float, str, str]
 INSERT_EVENT = "INSERT INTO event (run, seq, at, type, data) VALUES (?, ?, ?, ?, ?)"
@@ -44,12 +44,12 @@ def event_row(run: int, seq: int, event: Event) -> EventRow:
     return run, seq, event.at, event.type, json.dumps(to_data(event))
 
 
-def count_jobs(db: sqlite3.Connection, run: int) -> dict[int, int]:
+def count_jobs(db: Db, run: int) -> dict[int, int]:
     """How many jobs are in each state that occurs."""
     return dict(db.execute("SELECT state, count(*) FROM job WHERE run = ? GROUP BY state", (run,)))
 
 
-def _run_started(db: sqlite3.Connection, run: int, event: RunStarted) -> None:
+def _run_started(db: Db, run: int, event: RunStarted) -> None:
     db.execute(
         "UPDATE run SET state = 'running', owner = ?, started = coalesce(started, ?), finished = NULL, "
         "exit_code = NULL, stopping = 0, counts = NULL WHERE number = ?",
@@ -62,20 +62,20 @@ def _run_started(db: sqlite3.Connection, run: int, event: RunStarted) -> None:
     db.execute("UPDATE worker SET state = 'new', why = '' WHERE run = ?", (run,))
 
 
-def _override(db: sqlite3.Connection, run: int, options: dict[str, Any]) -> None:
+def _override(db: Db, run: int, options: dict[str, Any]) -> None:
     (text,) = db.execute("SELECT spec FROM run WHERE number = ?", (run,)).fetchone()
     db.execute("UPDATE run SET spec = ? WHERE number = ?", (json.dumps(json.loads(text) | options), run))
 
 
-def _setting_changed(db: sqlite3.Connection, run: int, event: SettingChanged) -> None:
+def _setting_changed(db: Db, run: int, event: SettingChanged) -> None:
     _override(db, run, {event.name: event.value})
 
 
-def _run_paused(db: sqlite3.Connection, run: int, event: RunPaused | RunUnpaused) -> None:
+def _run_paused(db: Db, run: int, event: RunPaused | RunUnpaused) -> None:
     db.execute("UPDATE run SET paused = ? WHERE number = ?", (int(isinstance(event, RunPaused)), run))
 
 
-def _run_finished(db: sqlite3.Connection, run: int, event: RunFinished) -> None:
+def _run_finished(db: Db, run: int, event: RunFinished) -> None:
     counts = json.dumps(count_jobs(db, run))
     db.execute(
         "UPDATE run SET state = ?, finished = ?, exit_code = ?, owner = NULL, counts = ? WHERE number = ?",
@@ -83,11 +83,11 @@ def _run_finished(db: sqlite3.Connection, run: int, event: RunFinished) -> None:
     )
 
 
-def _stop_requested(db: sqlite3.Connection, run: int, event: StopRequested) -> None:
+def _stop_requested(db: Db, run: int, event: StopRequested) -> None:
     db.execute("UPDATE run SET stopping = ? WHERE number = ?", (2 if event.drain else 1, run))
 
 
-def _jobs_requeued(db: sqlite3.Connection, run: int, event: JobsRequeued) -> None:
+def _jobs_requeued(db: Db, run: int, event: JobsRequeued) -> None:
     marks = ", ".join("?" for _ in event.states)
     changed = db.execute(
         f"UPDATE job SET state = 0, tries = 0, avoid = NULL WHERE run = ? AND state IN ({marks})",
@@ -97,35 +97,35 @@ def _jobs_requeued(db: sqlite3.Connection, run: int, event: JobsRequeued) -> Non
         raise StoreError(f"run {run}: {event.count} jobs were to be put back, {changed} are in those states")
 
 
-def _host_connected(db: sqlite3.Connection, run: int, event: HostConnected) -> None:
+def _host_connected(db: Db, run: int, event: HostConnected) -> None:
     db.execute(
         "UPDATE worker SET state = 'up', spool = ?, boot = ?, why = '' WHERE run = ? AND id = ?",
         (event.spool, event.boot, run, event.worker),
     )
 
 
-def _host_out(db: sqlite3.Connection, run: int, event: HostOut) -> None:
+def _host_out(db: Db, run: int, event: HostOut) -> None:
     db.execute("UPDATE worker SET why = ? WHERE run = ? AND id = ?", (event.why, run, event.worker))
 
 
-def _host_struck(db: sqlite3.Connection, run: int, event: HostStruck) -> None:
+def _host_struck(db: Db, run: int, event: HostStruck) -> None:
     db.execute(
         "UPDATE worker SET strikes = strikes + 1, why = ? WHERE run = ? AND id = ?",
         (event.why, run, event.worker),
     )
 
 
-def _host_lost(db: sqlite3.Connection, run: int, event: HostLost) -> None:
+def _host_lost(db: Db, run: int, event: HostLost) -> None:
     db.execute(
         "UPDATE worker SET state = 'lost', why = ? WHERE run = ? AND id = ?", (event.why, run, event.worker)
     )
 
 
-def _host_released(db: sqlite3.Connection, run: int, event: HostReleased) -> None:
+def _host_released(db: Db, run: int, event: HostReleased) -> None:
     db.execute("UPDATE worker SET state = 'released' WHERE run = ? AND id = ?", (run, event.worker))
 
 
-FACTS: dict[type[Event], Callable[[sqlite3.Connection, int, Any], None]] = {
+FACTS: dict[type[Event], Callable[[Db, int, Any], None]] = {
     RunStarted: _run_started,
     RunFinished: _run_finished,
     StopRequested: _stop_requested,

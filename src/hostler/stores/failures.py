@@ -40,6 +40,8 @@ def from_sqlite(error: sqlite3.Error, *, place: str) -> StoreError:
             f"{place}: can't be used ({error}); see what it is, who owns it and how its disk does, "
             "or set HOSTLER_STATE_DIR to a folder of yours"
         )
+    if isinstance(error, sqlite3.IntegrityError):
+        return StoreError(f"{place}: what was to be written doesn't fit what is on record ({error})")
     return StoreError(f"{place}: {error}" + (f" [{code}]" if code else ""))
 
 

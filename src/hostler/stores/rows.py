@@ -8,7 +8,6 @@ silently. It must never open or end a transaction, and never read a clock.
 from __future__ import annotations
 
 import json
-import sqlite3
 from itertools import chain
 from typing import Any, Final
 
@@ -16,7 +15,9 @@ from hostler.errors import StaleEpoch, StoreError
 from hostler.model.events import AttemptDispatched, AttemptEnded, AttemptStarted
 from hostler.model.jobs import Ending, JobState
 from hostler.ports import Turn
+from hostler.stores.database import Db
 from hostler.stores.facts import FACTS, INSERT_EVENT, EventRow, event_row
+from hostler.stores.reading import Reader
 
 # Enum members are bound slowly and hashed slowly; at two facts a job their plain values are worth having.
 _QUEUED: Final = JobState.QUEUED._value_
@@ -44,10 +45,10 @@ _JOB_BACK = "UPDATE job SET state = ?, tries = ? WHERE run = ? AND seq = ? AND s
 _JOB_ANY = """UPDATE job SET state = ?, tries = coalesce(?, tries), attempts = coalesce(?, attempts),
 avoid = coalesce((SELECT worker FROM attempt WHERE run = ? AND job = ? AND n = ?), avoid)
 WHERE run = ? AND seq = ? AND state = ?"""
-_SERIAL = "UPDATE worker SET serial = max(serial, ?) WHERE run = ? AND id = ?"
+_SERIAL = "UPDATE worker SET serial = CASE WHEN serial < ? THEN ? ELSE serial END WHERE run = ? AND id = ?"
 
 
-def write_turn(db: sqlite3.Connection, turn: Turn) -> None:
+def write_turn(db: Db, turn: Turn) -> None:
     """Write a turn's changes within the transaction that is open on `db`.
 
     Raises StaleEpoch when the run has a newer owner, StoreError when an event doesn't fit the rows.
@@ -78,7 +79,16 @@ def write_turn(db: sqlite3.Connection, turn: Turn) -> None:
         db.executemany(INSERT_EVENT, others)
 
 
-def _guard(db: sqlite3.Connection, turn: Turn, last: int) -> None:
+def has_turn(reader: Reader, turn: Turn) -> bool:
+    """Whether this turn of the run's owner is its last one on record: nobody else writes under its epoch."""
+    last = turn.seq + len(turn.events) - 1
+    found = reader.one(
+        "SELECT 1 FROM run WHERE number = ? AND epoch = ? AND seq = ?", turn.run, turn.epoch, last
+    )
+    return found is not None
+
+
+def _guard(db: Db, turn: Turn, last: int) -> None:
     """Advance the run's event number, if it is still ours and the turn is the next one."""
     changed = db.execute(
         "UPDATE run SET seq = ? WHERE number = ? AND epoch = ? AND seq = ?",
@@ -114,7 +124,7 @@ class _Changes:
         self._jobs: dict[int, tuple[int, int, int | None, int | None, int | None]] = {}
         self._serials: dict[int, int] = {}
 
-    def dispatched(self, db: sqlite3.Connection, seq: int, event: AttemptDispatched) -> None:
+    def dispatched(self, db: Db, seq: int, event: AttemptDispatched) -> None:
         job, n, worker = event.job, event.n, event.worker
         known = self._jobs.get(job)
         if known is None:
@@ -169,7 +179,7 @@ class _Changes:
         )
         self.touched[job, n] = None
 
-    def write(self, db: sqlite3.Connection) -> None:
+    def write(self, db: Db) -> None:
         """Write what was folded so far, attempts before the jobs that look at them."""
         run, fresh, ended = self._run, self._dispatched, self._ended
         self._apply(db, _ENDED, [row for key, row in ended.items() if key not in fresh], "attempts to end")
@@ -190,16 +200,15 @@ class _Changes:
         self._apply(db, _JOB_OUT, out, "waiting jobs")
         self._apply(db, _JOB_BACK, back, "jobs with an open attempt")
         self._apply(db, _JOB_ANY, rest, "jobs")
-        self._apply(db, _SERIAL, [(serial, run, id) for id, serial in self._serials.items()], "workers")
+        self._apply(
+            db, _SERIAL, [(serial, serial, run, id) for id, serial in self._serials.items()], "workers"
+        )
         self._clear()
 
-    def _apply(self, db: sqlite3.Connection, sql: str, rows: list[tuple[Any, ...]], what: str) -> None:
+    def _apply(self, db: Db, sql: str, rows: list[tuple[Any, ...]], what: str) -> None:
         if not rows:
             return
-        try:
-            changed = db.executemany(sql, rows).rowcount
-        except sqlite3.IntegrityError as error:
-            raise StoreError(f"run {self._run}: attempts don't fit what is on record ({error})") from error
+        changed = db.executemany(sql, rows).rowcount
         if changed != len(rows):
             raise StoreError(f"run {self._run}: {len(rows)} {what}, of which {changed} are on record as such")
 

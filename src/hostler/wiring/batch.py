@@ -20,7 +20,7 @@ from hostler.model.templates import Template
 from hostler.ports import View
 from hostler.stores.outputs import RunOutputs, read_output
 from hostler.stores.reads.runs import run as find_run
-from hostler.stores.sqlite import Claim, SqliteStore
+from hostler.stores.store import Claim, RowStore
 from hostler.views.console import Console
 from hostler.views.hostnews import HostNews
 from hostler.views.live import Live
@@ -44,7 +44,7 @@ from hostler.work.batch import BatchWork, Setting
 
 
 async def submit(
-    store: SqliteStore,
+    store: RowStore,
     *,
     spec: BatchSpec,
     command: str,
@@ -64,7 +64,7 @@ async def submit(
     )
 
 
-def with_state(path: Path | None = None) -> SqliteStore:
+def with_state(path: Path | None = None) -> RowStore:
     """The store of this account's state folder, or of `path`. Raises StoreError."""
     from hostler.stores.folder import state_dir
     from hostler.stores.sqlite import open_store
@@ -73,7 +73,7 @@ def with_state(path: Path | None = None) -> SqliteStore:
 
 
 async def open_batch(
-    store: SqliteStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = (),
+    store: RowStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = (),
     visit: bool = False,
 ) -> OpenRun:  # fmt: skip
     """Take up a run that was claimed, new or not: the same path for both. Raises StoreError.

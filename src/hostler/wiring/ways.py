@@ -16,7 +16,7 @@ from hostler.links.sudo import Sudo
 from hostler.model.runs import BatchSpec, Worker
 from hostler.model.secrets import Secret
 from hostler.ports import Transport
-from hostler.stores.sqlite import Claim
+from hostler.stores.store import Claim
 from hostler.transports.choosing import Choosing
 from hostler.wiring.wanted import Wanted
 

@@ -19,9 +19,11 @@ COLUMNS = (
     "a.job, a.n, w.name, a.state = 0, a.dispatched_at, a.started_at, a.ended_at, a.ending, a.code, a.signal, "
     "a.elapsed, a.file, a.file_offset, a.out, a.err, a.interleaved, a.detail, "
     # Ended or lost part-way, an earlier one may have had its effects.
-    "a.n > 1 AND a.ending IS NOT 'revoked' AND EXISTS (SELECT 1 FROM attempt e WHERE e.run = a.run "
+    "a.n > 1 AND coalesce(a.ending, '') <> 'revoked' AND EXISTS (SELECT 1 FROM attempt e WHERE e.run = a.run "
     "AND e.job = a.job AND e.n < a.n AND e.ending IN ('lost', 'interrupted'))"
 )
+#: Where no limit is meant.
+MANY = 1 << 62
 FROM = "FROM attempt a JOIN worker w ON w.run = a.run AND w.id = a.worker"
 
 
@@ -70,7 +72,7 @@ def attempts(
         where += f" AND coalesce(a.after, {JobState.OPEN._value_}) IN ({marks(states)})"
         values += [int(state) for state in states]
     sql = f"SELECT {COLUMNS} {FROM} WHERE {where} ORDER BY a.job, a.n LIMIT ?"
-    for row in reader.each(sql, *values, -1 if limit is None else limit):
+    for row in reader.each(sql, *values, MANY if limit is None else limit):
         yield attempt_row(row)
 
 

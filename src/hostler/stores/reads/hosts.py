@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 
 from hostler.errors import UsageError
 from hostler.model.events import Event, from_data
 from hostler.model.hosts import Host
 from hostler.stores.packing import host_from_json
-from hostler.stores.reading import Reader
+from hostler.stores.reading import Reader, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,28 +51,28 @@ def worker_named(reader: Reader, run: int, name: str) -> WorkerRow:
 
 def host_events(reader: Reader, run: int, worker: int, *, limit: int = 1_000) -> list[Event]:
     """The last events that tell of one host itself, at most `limit`, in order."""
-    rows = reader.all(
-        "SELECT at, type, data FROM event WHERE run = ? AND type LIKE 'host.%' "
-        "AND json_extract(data, '$.worker') = ? ORDER BY seq DESC LIMIT ?",
-        run,
-        worker,
-        limit,
+    rows = reader.each(
+        "SELECT at, type, data FROM event WHERE run = ? AND type LIKE 'host.%' ORDER BY seq DESC", run
     )
-    found = (from_data(type, at, json.loads(data)) for at, type, data in reversed(rows))
-    return [event for event in found if event is not None]
+    with closing(_about(rows, "worker", worker)) as told:
+        return [*islice(told, limit)][::-1]
 
 
 def late_results(reader: Reader, run: int, job: int, *, limit: int = 100) -> list[Event]:
     """Results of a job's attempts that came after those had been given up."""
-    rows = reader.all(
-        "SELECT at, type, data FROM event WHERE run = ? AND type = 'attempt.superseded' "
-        "AND json_extract(data, '$.job') = ? ORDER BY seq LIMIT ?",
-        run,
-        job,
-        limit,
+    rows = reader.each(
+        "SELECT at, type, data FROM event WHERE run = ? AND type = 'attempt.superseded' ORDER BY seq", run
     )
-    found = (from_data(type, at, json.loads(data)) for at, type, data in rows)
-    return [event for event in found if event is not None]
+    with closing(_about(rows, "job", job)) as told:
+        return [*islice(told, limit)]
+
+
+def _about(rows: Iterator[Row], name: str, value: int) -> Generator[Event]:
+    """The events among rows of (at, type, data) whose field `name` has this value."""
+    for at, type, data in rows:
+        values = json.loads(data)
+        if values.get(name) == value and (event := from_data(type, at, values)) is not None:
+            yield event
 
 
 def before(reader: Reader, run: int, job: int) -> tuple[int, int | None]:

@@ -9,7 +9,7 @@ from hostler.model.jobs import Ending, JobState
 from hostler.model.runs import AttemptRow
 from hostler.stores.packing import unpack_args
 from hostler.stores.reading import Reader
-from hostler.stores.reads.attempts import COLUMNS, FROM, attempt_row, marks
+from hostler.stores.reads.attempts import COLUMNS, FROM, MANY, attempt_row, marks
 
 #: Endings that are the host's doing, not the job's.
 ENDED_BY_HOST = (Ending.LOST.value, Ending.UNREACHABLE.value)
@@ -60,7 +60,7 @@ def bad_jobs(
         "LEFT JOIN worker w ON w.run = a.run AND w.id = a.worker "
         f"WHERE j.run = ? AND j.state IN ({marks(states)}) ORDER BY j.seq LIMIT ?"
     )
-    values = (run, *(int(state) for state in states), -1 if limit is None else limit)
+    values = (run, *(int(state) for state in states), MANY if limit is None else limit)
     for row in reader.each(sql, *values):
         number, args, state = row[-3:]
         last = None if row[0] is None else attempt_row(row)
@@ -86,11 +86,12 @@ def worker_figures(reader: Reader, run: int) -> list[WorkerFigures]:
         "coalesce(a.failed, 0), coalesce(a.gone, 0), coalesce(a.interrupted, 0), coalesce(a.open, 0), "
         "coalesce(a.busy, 0.0), a.mean "
         "FROM worker w LEFT JOIN ("
-        "SELECT worker, count(*) AS made, sum(ending = 'ok') AS ok, "
-        f"sum(ending != 'ok' AND ending NOT IN ({marks(NOT_THE_JOBS)})) AS failed, "
-        f"sum(ending IN ({marks(ENDED_BY_HOST)})) AS gone, "
-        "sum(ending = 'interrupted') AS interrupted, sum(state = 0) AS open, sum(elapsed) AS busy, "
-        "avg(elapsed) AS mean FROM attempt WHERE run = ? AND ending IS NOT ? GROUP BY worker"
+        "SELECT worker, count(*) AS made, count(*) FILTER (WHERE ending = 'ok') AS ok, "
+        f"count(*) FILTER (WHERE ending <> 'ok' AND ending NOT IN ({marks(NOT_THE_JOBS)})) AS failed, "
+        f"count(*) FILTER (WHERE ending IN ({marks(ENDED_BY_HOST)})) AS gone, "
+        "count(*) FILTER (WHERE ending = 'interrupted') AS interrupted, "
+        "count(*) FILTER (WHERE state = 0) AS open, sum(elapsed) AS busy, "
+        "avg(elapsed) AS mean FROM attempt WHERE run = ? AND coalesce(ending, '') <> ? GROUP BY worker"
         ") a ON a.worker = w.id WHERE w.run = ? ORDER BY w.id",
         *NOT_THE_JOBS,
         *ENDED_BY_HOST,
@@ -128,7 +129,7 @@ def maybe_doubled(reader: Reader, run: int) -> list[int]:
     """Jobs that may have had their effects twice: an attempt went missing part-way and another one followed."""
     rows = reader.all(
         "SELECT DISTINCT a.job FROM attempt a JOIN attempt b ON b.run = a.run AND b.job = a.job AND b.n > a.n "
-        "WHERE a.run = ? AND a.ending IN (?, ?) AND b.ending IS NOT ? ORDER BY a.job",
+        "WHERE a.run = ? AND a.ending IN (?, ?) AND coalesce(b.ending, '') <> ? ORDER BY a.job",
         run,
         Ending.LOST.value,
         Ending.INTERRUPTED.value,

@@ -11,7 +11,6 @@ import re
 from hostler.errors import UsageError
 from hostler.model.jobs import JobState
 from hostler.model.runs import RunRow
-from hostler.stores.ownership import owner_lives
 from hostler.stores.reading import Reader, Row
 from hostler.stores.reads.batch import job_counts, no_run_yet, unknown_run
 
@@ -65,11 +64,7 @@ def resolve(reader: Reader, text: str) -> int:
 
 def has_owner(reader: Reader, number: int) -> bool:
     """Whether a living process works on the run: a `running` one without is waiting to be resumed."""
-    folder = reader.run_folder(number)
-    if folder is not None:
-        return owner_lives(folder)
-    row = reader.one("SELECT owner FROM run WHERE number = ?", number)
-    return row is not None and row[0] is not None
+    return reader.owned(number)
 
 
 def _run_row(reader: Reader, row: Row) -> RunRow:
