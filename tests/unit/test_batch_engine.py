@@ -337,20 +337,6 @@ def test_a_line_that_breaks_is_told_of_with_the_moment_at_which_the_hosts_jobs_a
     assert told[0] == [HostOut(at=25.0, worker=1, why="cut", until=20.0 + 120.0 + 10.0)]
 
 
-def test_a_host_that_holds_jobs_is_looked_for_every_second_and_one_that_holds_none_now_and_then() -> None:
-    batch = small(1, workers=2)
-    up(batch, 1)
-    rests: dict[int, list[float]] = {1: [], 2: []}
-    struck = []
-    for at in range(20, 40):
-        for worker, said in rests.items():
-            events, effects = step(batch, [f.Rested(worker), f.HostDown(worker, "cut")], at=float(at))
-            said += [e.seconds for e in effects if isinstance(e, f.Rest) and e.worker == worker]
-            struck += [event.worker for event in events if event.type == "host.struck"]
-    assert set(rests[1]) == {1.0} and set(rests[2]) == {30.0}
-    assert struck.count(1) == 1 and struck.count(2) == len(rests[2])
-
-
 def test_a_late_result_of_a_lost_attempt_changes_nothing() -> None:
     batch = small(1, workers=2)
     up(batch, 1)

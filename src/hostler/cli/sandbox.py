@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hostler.cli import faults
 from hostler.cli.options import Marked, colour_option
 from hostler.cli.saying import say
 
@@ -128,7 +129,7 @@ def list_(as_json: bool, color: str) -> None:
         click.echo(json.dumps([facts(entry) for entry in entries], indent=2))
         return
     now = SystemClock().now()
-    heads = [Column(head, widest=None) for head in ("host", "endpoint", "state", "ends in", "run")]
+    heads = [Column(head, widest=None) for head in ("host", "endpoint", "state", "fault", "ends in", "run")]
     rows = [_row(entry, now) for entry in entries]
     click.echo(table(heads, rows, width=columns_of(1), colour=colour_of(1, color)), nl=False)
     if not entries:
@@ -137,7 +138,10 @@ def list_(as_json: bool, color: str) -> None:
 
 def facts(entry: Entry) -> dict[str, object]:
     """What scripts are told of one host."""
+    from hostler.providers.sandbox_faults import standing
+
     record = entry.record
+    fault = standing(entry.folder)
     told: dict[str, object] = {"name": entry.name, "id": entry.id, "state": _state(entry)}
     if record:
         told |= {
@@ -148,11 +152,16 @@ def facts(entry: Entry) -> dict[str, object]:
             "identity": record.identity,
             "host_key": record.host_key,
             "run_uid": record.run,
+            "fault": fault.name if fault else None,
+            "fault_until": fault.until if fault else None,
             "started": record.started,
             "expires": record.expires,
             "pid": record.keeper.pid if record.keeper else None,
         }
     return told
+
+
+command.add_command(faults.command, "faults")
 
 
 def _named(names: list[str]) -> str:
@@ -167,15 +176,17 @@ def _state(entry: Entry) -> str:
     return "starting" if entry.record and entry.record.keeper is None else "dead"
 
 
-def _row(entry: Entry, now: float) -> tuple[str, str, str, str, str]:
+def _row(entry: Entry, now: float) -> tuple[str, ...]:
     from hostler.model.durations import format_duration
+    from hostler.providers.sandbox_faults import standing
 
     record = entry.record
     if record is None:
-        return (entry.name, "", "dead", "", "")
+        return (entry.name, "", "dead", "", "", "")
     left = record.instance.left(now)
     ends = "" if left is None else format_duration(left)
-    return (entry.name, record.host.endpoint, _state(entry), ends, record.run or "")
+    fault = faults.tell(standing(entry.folder), now)
+    return (entry.name, record.host.endpoint, _state(entry), fault, ends, record.run or "")
 
 
 def _check_writable(path: Path) -> None:

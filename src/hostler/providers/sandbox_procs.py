@@ -29,12 +29,16 @@ class Pin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process at the moment of looking. A zombie has ended and only waits to be collected."""
+    """A process at the moment of looking. A zombie has ended and only waits to be collected.
+
+    `name` is what the kernel calls its program: good for telling kinds apart below a known parent, never for finding.
+    """
 
     pid: int
     parent: int
     start: int
     zombie: bool
+    name: bytes
 
 
 @functools.cache
@@ -52,10 +56,17 @@ def look(pid: int) -> Process | None:
     except OSError:
         return None
     # The command's name stands in parentheses and may hold blanks and parentheses of its own.
-    fields = text[text.rfind(b")") + 2 :].split()
+    end = text.rfind(b")")
+    fields = text[end + 2 :].split()
     if len(fields) < 20:
         return None
-    return Process(pid=pid, parent=int(fields[1]), start=int(fields[19]), zombie=fields[0] in (b"Z", b"X"))
+    return Process(
+        pid=pid,
+        parent=int(fields[1]),
+        start=int(fields[19]),
+        zombie=fields[0] in (b"Z", b"X"),
+        name=text[text.find(b"(") + 1 : end],
+    )
 
 
 def pin(pid: int) -> Pin | None:
