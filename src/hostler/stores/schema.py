@@ -54,6 +54,7 @@ run = Table(
     Column("stopping", Integer, nullable=False),  # 0 no, 1 at once, 2 once what runs has ended
     Column("counts", Text),  # JSON, only while the run has ended: lists need not count a million jobs then
     Column("paused", Integer, nullable=False, server_default=text("0")),
+    Column("seen", Double),  # the owner's last sign of life by the database's clock; SQLite has the lock file
     sqlite_autoincrement=True,
 )
 
