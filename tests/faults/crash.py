@@ -41,12 +41,18 @@ class Ground:
     jobs: int = 0
     codes: list[int] = field(default_factory=list)
 
+    def lines(self) -> list[tuple[Door, list[int]]]:
+        """The hosts that have lines now, each with the processes of its sshd that serve them."""
+        found = ((door, sessions(self.lab, door.host)) for door in self.doors)
+        return [(door, pids) for door, pids in found if pids]
+
     def cut(self, chance: random.Random) -> bool:
-        """Cut the lines to one host: its sessions killed, slammed, or reset; False when it had none."""
-        door = chance.choice(self.doors)
-        pids = sessions(self.lab, door.host)
-        if not pids:
+        """Cut the lines to one host: its sessions killed, slammed, or reset; False when none had any for a while."""
+        wait(self.lines, seconds=3.0)
+        lines = self.lines()
+        if not lines:
             return False
+        door, pids = chance.choice(lines)
         way = chance.choice(("kill", "slam", "reset"))
         if way == "kill":
             for pid in pids:
@@ -59,26 +65,38 @@ class Ground:
 
 
 @contextmanager
-def playground(folder: Path, *, hosts: int = 2, without_python: int = 1) -> Iterator[Ground]:
-    """So many hosts of each kind, each behind a door of its own, in an inventory that `-i hosts.yaml` names."""
+def playground(
+    folder: Path,
+    *,
+    hosts: int = 2,
+    without_python: int = 1,
+    state: Path | None = None,
+    spool: Path | None = None,
+) -> Iterator[Ground]:
+    """So many hosts of each kind, each behind a door of its own, in an inventory that `-i hosts.yaml` names.
+
+    `state` and `spool` are where the controller and hosts keep what they keep, if elsewhere.
+    """
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(path=folder / "lab"))
         doors = [stack.enter_context(Door(host)) for host in lab.shared(hosts + without_python)]
         # The hosts are to be known by their doors alone: one endpoint, one name.
         hostler = Hostler(folder / "controller", lab, HOSTLER_SANDBOX_DIR=str(folder / "no-sandbox"))
+        hostler.env |= {"HOSTLER_STATE_DIR": str(state)} if state else {}
         stack.callback(hostler.close)
-        sheet = [_entry(door, number, python=number <= hosts) for number, door in enumerate(doors, 1)]
+        sheet = [
+            _entry(door, number, python=number <= hosts, spool=spool) for number, door in enumerate(doors, 1)
+        ]
         (hostler.folder / "hosts.yaml").write_text("hosts:\n" + "".join(sheet))
         yield Ground(hostler=hostler, lab=lab, doors=doors)
 
 
-def _entry(door: Door, number: int, *, python: bool) -> str:
+def _entry(door: Door, number: int, *, python: bool, spool: Path | None) -> str:
     host: Host = replace(door.host, address="127.0.0.1", port=door.port)
-    spool = dict(door.host.vars)["spool"]
-    kind = "" if python else ", python: none"
-    return entry(host, f"{'door' if python else 'sh'}{number}").replace(
-        "}\n", f", vars: {{spool: '{spool}'{kind}}}}}\n"
-    )
+    said = dict(door.host.vars) | ({} if python else {"python": "none"})
+    said |= {"spool": str(spool / str(number))} if spool else {}
+    words = ", ".join(f"{name}: '{value}'" for name, value in said.items())
+    return entry(host, f"{'door' if python else 'sh'}{number}").replace("}\n", f", vars: {{{words}}}}}\n")
 
 
 def play(
@@ -90,11 +108,11 @@ def play(
     given = ["-i", "hosts.yaml", "-j", str(chance.randint(2, 5)), *plan.options, *_way(chance)]
     running = hostler.start("batch", *given, *plan.words(effects), stdin=plan.lines)
     # The first one is not killed before its jobs are on disk: the promise begins with the run's number.
-    _wait(lambda: b"run" if "batch" in running.err or count_begun(effects) else b"", seconds=30.0)
+    wait(lambda: count_begun(effects) or running.process.poll() is not None, seconds=60.0)
     for what in _order(kills, cuts, chance):
         if time.monotonic() > until:
             break
-        if not _moment(running, effects, chance):
+        if not _moment(ground, running, effects, chance):
             break
         if what == "cut":
             ground.cut(chance)
@@ -120,25 +138,31 @@ def _way(chance: random.Random) -> list[str]:
     return ["--transport", chance.choice(WAYS)]
 
 
-def _moment(running: Running, effects: Path, chance: random.Random) -> bool:
+def _moment(ground: Ground, running: Running, effects: Path, chance: random.Random) -> bool:
     """Wait for the next moment to do harm; False when the run is over before it comes.
 
-    Mostly that is when some more attempts have begun, so that a slow machine is hurt as deep in its work as a quick
-    one; now and then after some time, which may be before a controller has reached anything.
+    Mostly that is when the controller has reached a host and some more attempts have begun, so that a slow machine is
+    hurt as deep in its work as a quick one; now and then after some time, which may be before it has reached anything.
     """
+
+    def over() -> bool:
+        return running.process.poll() is not None
+
+    more, most = 0, chance.uniform(0.0, 0.7)
+    if chance.random() < 0.75:
+        wait(lambda: over() or ground.lines(), seconds=5.0)
+        more, most = chance.randint(0, 3), chance.uniform(0.0, 0.25)
     begun = count_begun(effects)
-    more, most = chance.randint(1, 4), chance.uniform(0.0, 0.25)
-    if chance.random() < 0.25:
-        more, most = 0, chance.uniform(0.0, 0.7)
-    _wait(lambda: running.process.poll() is not None or count_begun(effects) >= begun + more, seconds=4.0)
-    _wait(lambda: running.process.poll() is not None, seconds=most)
-    return running.process.poll() is None
+    wait(lambda: over() or count_begun(effects) >= begun + more, seconds=4.0)
+    wait(over, seconds=most)
+    return not over()
 
 
-def _wait(true: Callable[[], object], *, seconds: float) -> None:
+def wait(true: Callable[[], object], *, seconds: float) -> None:
+    """Wait until it is so, or for so long."""
     until = time.monotonic() + seconds
     while not true() and time.monotonic() < until:
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 def rounds(
