@@ -104,6 +104,26 @@ def test_a_killed_controllers_hosts_are_taken_up_by_the_next_and_end_with_the_ru
     assert hosts(hostler) == []
 
 
+def test_a_run_that_cant_be_gone_on_with_ends_those_that_it_has(hostler: Hostler, effects: Effects) -> None:
+    running = hostler.start("batch", *LAUNCH, "-j", "1", *effects.waiting(*"ab"))
+    effects.wait(2, "begun")
+    running.kill()
+    out = hostler.folder / "state" / "runs" / "1" / "out"
+    out.rename(out.with_name("moved"))
+    out.write_text("in its place")
+    resumed = hostler("batch", "--resume", "last")
+    assert resumed.code == 6 and "out" in resumed.err and "Traceback" not in resumed.err, resumed.err
+    assert hosts(hostler) == []
+
+
+def test_a_stop_ends_those_of_a_killed_controller(hostler: Hostler, effects: Effects) -> None:
+    running = hostler.start("batch", *LAUNCH, "-j", "1", *effects.waiting(*"ab"))
+    effects.wait(2, "begun")
+    running.kill()
+    assert hostler("stop", "last").code == 0
+    assert hosts(hostler) == []
+
+
 def test_a_second_signal_leaves_them_and_says_how_to_end_them(hostler: Hostler, effects: Effects) -> None:
     text = f"trap '' TERM; echo begun {{}} >> {effects}; sleep 60"
     running = hostler.start("batch", *LAUNCH, "-j", "1", "--", text, ":::", "a", "b")

@@ -122,7 +122,8 @@ async def _visit(store: RowStore, number: int, wish: Wish, reach: Reach) -> int:
     from hostler.wiring.machines import provider
     from hostler.wiring.names import owner_name
 
-    wanted = reach(spec(store.reader, number))
+    kept = spec(store.reader, number)
+    wanted = reach(kept)
     try:
         claim = await store.claim(number, owner=owner_name(), at=SystemClock().now())
     except RunBusy:
@@ -137,7 +138,7 @@ async def _visit(store: RowStore, number: int, wish: Wish, reach: Reach) -> int:
                 await opened.go()
         console.flush(now=True)
         if isinstance(wish, Stop) and not wish.drain:
-            await Machines(provider("sandbox"), run=claim.uid, keep=False, say=say).end()
+            await Machines(map(provider, kept.providers), run=claim.uid, keep=False, say=say).end()
         await console.drained()
     finally:
         await store.release(claim)

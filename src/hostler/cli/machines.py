@@ -6,10 +6,10 @@ A controller that takes a run up takes its machines up too. It must never leave 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 
-from hostler.errors import HostlerError, ProviderError
+from hostler.errors import HostlerError, StaleEpoch
 from hostler.model.hosts import Host
 from hostler.model.instances import Instance
 from hostler.ports import Provider
@@ -21,15 +21,18 @@ DESTROY = 60.0
 
 
 class Machines:
-    """What one run has launched from `provider`; with `keep` it is left running."""
+    """What one run has launched from `providers`; with `keep` it is left running."""
 
-    def __init__(self, provider: Provider, *, run: str, keep: bool, say: Callable[[str], None]) -> None:
-        self._provider, self._run, self._keep, self._say = provider, run, keep, say
+    def __init__(
+        self, providers: Iterable[Provider], *, run: str, keep: bool, say: Callable[[str], None]
+    ) -> None:
+        self._providers = {provider.name: provider for provider in providers}
+        self._run, self._keep, self._say = run, keep, say
 
-    async def launch(self, count: int, *, token: str) -> list[Host]:
+    async def launch(self, count: int, *, by: str, token: str) -> list[Host]:
         """Launch `count` machines; once this has begun, cancelling waits for its end. Raises ProviderError."""
         launching = asyncio.ensure_future(
-            self._provider.launch(count, run=self._run, token=token, deadline=LAUNCH, lifetime=None)
+            self._providers[by].launch(count, run=self._run, token=token, deadline=LAUNCH, lifetime=None)
         )
         try:
             return [instance.host for instance in await asyncio.shield(launching)]
@@ -41,35 +44,57 @@ class Machines:
 
     async def adopt(self) -> None:
         """Answer for what earlier controllers of the run have launched. Raises ProviderError."""
-        await self._provider.adopt(run=self._run)
+        for provider in self._providers.values():
+            await provider.adopt(run=self._run)
+
+    @asynccontextmanager
+    async def ended_on_failure(self) -> AsyncIterator[None]:
+        """End all that there is when what is done within fails; when nobody waits for that, say which are left."""
+        try:
+            yield
+        except StaleEpoch:
+            raise  # the run is another controller's now, and so are its machines
+        except BaseException:
+            try:
+                await self.end()
+            except asyncio.CancelledError:
+                await self.left()
+                raise
+            raise
 
     async def end(self) -> None:
         """End all that there is of the run, unless it is to be kept; trouble with it is said."""
-        there = await self._there()
-        if not there:
-            return
-        try:
-            if self._keep:
-                await self._provider.release(there)
-                self._say(
-                    f"{counted(len(there), 'host')} kept: {_this_ends(there)}: {self._provider.ending(there)}"
-                )
-                return
-            await asyncio.shield(self._provider.destroy(there, deadline=DESTROY))
-        except ProviderError as error:
-            self._say(f"{error}; {self._how(there)}")
+        for provider in self._providers.values():
+            if not (there := await self._there(provider)):
+                continue
+            try:
+                if self._keep:
+                    await provider.release(there)
+                    self._say(
+                        f"{counted(len(there), 'host')} kept: {_this_ends(there)}: {provider.ending(there)}"
+                    )
+                else:
+                    await asyncio.shield(provider.destroy(there, deadline=DESTROY))
+            except (HostlerError, OSError) as error:
+                self._say(f"{error}; {self._how(there)}")
 
     async def left(self) -> None:
         """Say what is left behind, and what ends it."""
-        if there := await self._there():
-            self._say(f"{counted(len(there), 'host')} left running: {self._how(there)}")
+        for provider in self._providers.values():
+            if there := await self._there(provider):
+                self._say(f"{counted(len(there), 'host')} left running: {self._how(there)}")
 
-    async def _there(self) -> Sequence[Instance]:
-        return await self._provider.instances(run=self._run)
+    async def _there(self, provider: Provider) -> Sequence[Instance]:
+        """What the run has at a provider; where that can't be told, it is said, and what ends it if there is any."""
+        try:
+            return await provider.instances(run=self._run)
+        except (HostlerError, OSError) as error:
+            self._say(f"{error}; whether {provider.name} hosts are left nobody knows: {self._how(())}")
+            return ()
 
     def _how(self, there: Sequence[Instance]) -> str:
         return f"{_this_ends(there)}: hostler reap --run {self._run}"
 
 
 def _this_ends(there: Sequence[Instance]) -> str:
-    return f"this ends {'them' if len(there) > 1 else 'it'}"
+    return f"this ends {'it' if len(there) == 1 else 'them'}"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 from hostler.cli.jobsource import JobSource
 from hostler.cli.leaving import may_still_run, with_secrets
@@ -44,22 +45,26 @@ async def new_run(
 ) -> int:
     """Accept a batch and work on it; the exit code."""
     uid, store = new_uid(), with_state()
-    machines = _machines(uid, wanted)
+    if wanted.launch:
+        spec = replace(spec, providers=(wanted.provider,))
+    machines = Machines(map(provider, spec.providers), run=uid, keep=wanted.keep, say=say)
     try:
         with Signals() as signals:
             try:
-                claim = await _accepted(
-                    store,
-                    spec,
-                    command,
-                    hosts,
-                    source,
-                    wanted=wanted,
-                    uid=uid,
-                    machines=machines,
-                    signals=signals,
-                )
-                return await _work(store, claim, wanted=wanted, machines=machines, signals=signals)
+                async with machines.ended_on_failure():
+                    claim = await _accepted(
+                        store,
+                        spec,
+                        command,
+                        hosts,
+                        source,
+                        wanted=wanted,
+                        uid=uid,
+                        machines=machines,
+                        signals=signals,
+                    )
+                async with _held(store, claim, machines):
+                    return await _work(store, claim, wanted=wanted, machines=machines, signals=signals)
             except asyncio.CancelledError:
                 if not signals.seen:
                     raise
@@ -86,7 +91,6 @@ async def _accepted(
     except BaseException:
         if signals.seen:
             say(f"{name(signals.seen[0])}: no run was begun")
-        await _end(machines)
         raise
     signals.hold()
     if spec.seed is not None and not wanted.quiet:
@@ -161,18 +165,31 @@ async def _go_on(
     store: RowStore, claim: Claim, *, hosts: Sequence[Host], wanted: Wanted, signals: Signals
 ) -> int:
     """Take a claimed run up, with more hosts if any were given."""
-    machines = _machines(claim.uid, wanted)
-    try:
+    from hostler.stores.reads.batch import spec
+
+    providers = list(spec(store.reader, claim.run).providers)
+    if wanted.launch and wanted.provider not in providers:
+        providers.append(wanted.provider)
+        wanted = replace(wanted, options={**wanted.options, "providers": providers})
+    machines = Machines(map(provider, providers), run=claim.uid, keep=wanted.keep, say=say)
+    async with _held(store, claim, machines):
         refuse_twins(hosts, enrolled=[each.host for each in await store.workers(claim.run)])
         await machines.adopt()
         launched = await _launched(machines, wanted, token=f"{claim.uid}-{claim.epoch}")
         if hosts or launched:
             await store.add_workers(claim, [*hosts, *launched])
-    except BaseException:
-        await store.release(claim)
-        await _end(machines)
-        raise
-    return await _work(store, claim, wanted=wanted, machines=machines, signals=signals)
+        return await _work(store, claim, wanted=wanted, machines=machines, signals=signals)
+
+
+@asynccontextmanager
+async def _held(store: RowStore, claim: Claim, machines: Machines) -> AsyncIterator[None]:
+    """Let go of a run in the end. Where something failed its machines are ended before: they might be adopted after."""
+    try:
+        async with machines.ended_on_failure():
+            yield
+    finally:
+        with suppress(StoreError):  # the lock goes with this process, and nobody goes by the name in the row
+            await store.release(claim)
 
 
 async def _work(
@@ -226,26 +243,13 @@ async def _work(
         await machines.left()
         return 128 + signals.seen[0]
     except StaleEpoch:
-        raise  # the run is another controller's now, and so are its machines
+        raise
     except StoreError as error:
-        await machines.end()
         raise type(error)(
             f"{error}; this goes on with the run: hostler batch --resume {claim.run}"
         ) from error
-    finally:
-        with suppress(Exception):
-            await store.release(claim)
     console.close()
     return code
-
-
-async def _end(machines: Machines) -> None:
-    """End a run's machines; when somebody won't wait for that, say which are left."""
-    try:
-        await machines.end()
-    except asyncio.CancelledError:
-        await machines.left()
-        raise
 
 
 def _left_behind(run: OpenRun, number: int) -> None:
@@ -281,13 +285,9 @@ def _report(
     return code
 
 
-def _machines(uid: str, wanted: Wanted) -> Machines:
-    return Machines(provider(wanted.provider), run=uid, keep=wanted.keep, say=say)
-
-
 async def _launched(machines: Machines, wanted: Wanted, *, token: str) -> list[Host]:
     if not wanted.launch:
         return []
     if not wanted.quiet:
         say(f"launching {counted(wanted.launch, f'{wanted.provider} host')}")
-    return await machines.launch(wanted.launch, token=token)
+    return await machines.launch(wanted.launch, by=wanted.provider, token=token)

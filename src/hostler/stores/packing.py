@@ -58,7 +58,9 @@ def spec_to_json(spec: BatchSpec) -> str:
 
 def spec_from_json(text: str) -> BatchSpec:
     """The spec that `spec_to_json` wrote."""
-    return BatchSpec(**_known(BatchSpec, json.loads(text)))
+    facts = _known(BatchSpec, json.loads(text))
+    facts["providers"] = tuple(facts.get("providers", ()))
+    return BatchSpec(**facts)
 
 
 def _known(kind: type, facts: dict[str, Any]) -> dict[str, Any]:
