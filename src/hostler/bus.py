@@ -65,6 +65,11 @@ class Bus:
         self._views = list(views)
         self._holding = False
 
+    @property
+    def seq(self) -> int:
+        """The number of the last event that was committed."""
+        return self._seq
+
     def watch(self, view: View) -> None:
         """Show this view too what is committed from now on."""
         self._views.append(view)

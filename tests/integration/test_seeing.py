@@ -68,6 +68,24 @@ def test_when_the_owner_is_killed_its_followers_say_so_and_end(hostler: Hostler,
     assert hostler("log", "last", "1", "-f").out == b"first of a\nlast of a\n"
 
 
+def test_a_hosts_file_tells_of_a_job_while_it_runs(hostler: Hostler, effects: Effects) -> None:
+    batch = hostler.start("batch", *ALL, "--worker-logs", *talking(effects, "a"))
+    folder = hostler.folder / "state" / "runs" / "1" / "workers"
+
+    def told() -> bytes:
+        return b"".join(path.read_bytes() for path in folder.glob("*.log"))
+
+    wait_until(lambda: told().endswith(b"\nfirst of a\n"))
+    assert b" begins " in told() and b" ends " not in told()
+    effects.go()
+    assert batch.wait().code == 0
+    assert [line.split(b" ")[3:4] for line in told().splitlines() if line.startswith(b"== ")] == [
+        [b"begins"],
+        [b"ends"],
+    ]
+    assert b"first of a\nlast of a\n" in told()
+
+
 def test_a_killed_controllers_worker_files_are_completed_and_hold_nothing_twice(
     hostler: Hostler, effects: Effects
 ) -> None:
@@ -84,11 +102,12 @@ def test_a_killed_controllers_worker_files_are_completed_and_hold_nothing_twice(
     lines = b"".join(after.values()).decode().splitlines()
     assert set(after) == {"sandbox1.log", "sandbox2.log"}
     counts = Counter(line for line in lines if line.startswith("out "))
-    tried = {job: sum(line.startswith(f"== job {job}/") for line in lines) for job in jobs}
+    said = [line.split() for line in lines if line.startswith("== job ")]
     told = {
         (each["job"], each["attempt"]) for each in hostler.json("log", "last") if each["ending"] != "revoked"
     }
-    assert tried == {job: 2 * sum(str(number) == job for number, _ in told) for job in jobs}
+    for word in ("begins", "ends"):
+        assert sorted(each[2] for each in said if each[3] == word) == sorted(f"{job}/{n}" for job, n in told)
     assert all(counts[f"out {job}"] >= 1 for job in jobs)
 
 

@@ -19,7 +19,7 @@ seeing_options = group(
     click.option(
         "--worker-logs",
         is_flag=True,
-        help="Write a file per host into the run's folder, for tail -f: each attempt that ended, and its output.",
+        help="Write a file per host into the run's folder, for tail -f: jobs that begin, output, ends.",
     ),
     click.option(
         "--stop-on-pipe", is_flag=True, help="When stdout is closed (| head), stop the run; else it goes on."

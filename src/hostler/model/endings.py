@@ -1,10 +1,21 @@
-"""An ended attempt with all that is written down of it for other programs: joblogs, folders of results, tags."""
+"""Attempts with all that is written down of them elsewhere: joblogs, folders of results, tags, hosts' files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from hostler.model.jobs import Ending, OutputRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """One attempt that has begun and not ended. `started_at` is in seconds since the epoch."""
+
+    job: int
+    n: int
+    host: str
+    args: tuple[bytes, ...]
+    started_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

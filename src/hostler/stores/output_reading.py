@@ -41,6 +41,12 @@ def read_both(folder: Path, ref: OutputRef, chunk: int = 65536) -> Iterator[tupl
                 at += len(piece)
 
 
+def part(folder: Path, file: str, at: int, length: int) -> bytes:
+    """So many bytes of a file of the run, from a place in it, or fewer at its end. Raises StoreError."""
+    with _opened(folder, file) as data:
+        return os.pread(data, length, at)
+
+
 def tail(folder: Path, ref: OutputRef, stream: int, lines: int) -> bytes:
     """The last `lines` lines of a stream, as far as they lie within its last 8 KiB. Raises StoreError."""
     wanted = TAIL

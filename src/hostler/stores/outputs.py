@@ -16,7 +16,7 @@ from pathlib import Path
 from hostler.errors import StoreFull
 from hostler.model.jobs import OutputRef
 from hostler.stores.files import make_folder, open_private, sync_file, sync_folder, write_at
-from hostler.stores.output_reading import log_ref, read_both, read_output, tail
+from hostler.stores.output_reading import log_ref, part, read_both, read_output, tail
 from hostler.stores.streamlog import StreamLog
 
 #: Long outputs open at once. Each has two files: with the packed one and that being synced, 64 in all.
@@ -87,6 +87,11 @@ class RunOutputs:
         """How many bytes of stdout and stderr are kept of this attempt, whoever began to."""
         with self._busy:
             return self._log((job, n)).lengths if self._has((job, n)) else (0, 0)
+
+    def written(self, job: int, n: int) -> int:
+        """How long the own file of an attempt is that this controller hears of; 0 while there is none."""
+        log = self._logs.get((job, n))
+        return log.written if log is not None else 0
 
     def finish(self, job: int, n: int) -> OutputRef | None:
         """Close a long attempt's file; None when there never was one."""
@@ -186,4 +191,4 @@ class RunOutputs:
         self._waiting += more
 
 
-__all__ = ["RunOutputs", "log_ref", "read_both", "read_output", "tail"]
+__all__ = ["RunOutputs", "log_ref", "part", "read_both", "read_output", "tail"]

@@ -47,6 +47,11 @@ class StreamLog:
         self._lengths = [extent.out, extent.err]
 
     @property
+    def written(self) -> int:
+        """How many bytes of both streams together are in the file."""
+        return self._data
+
+    @property
     def lengths(self) -> tuple[int, int]:
         """How much of stdout and of stderr was taken in."""
         return self._lengths[0], self._lengths[1]

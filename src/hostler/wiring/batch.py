@@ -124,7 +124,8 @@ async def open_batch(
         bus.watch(filed)
     logs = None
     if wanted.worker_logs:
-        logs = worker_logs(store.reader, number, spec, folder=folder, say=console.note)
+        logs = worker_logs(store.reader, number, spec, folder=folder, files=files, say=console.note)
+        logs.begin(bus.seq)
         bus.watch(logs)
     printer.names = Names(workers)
     news.names = {worker.id: worker.host.name for worker in rows.workers}
@@ -154,6 +155,7 @@ async def open_batch(
             choices=Choices(console.note),
         ),
         way=choosing.taken,
+        took=choosing.took,
         show=output,
         news=news,
         clock=clock,

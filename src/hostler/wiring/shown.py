@@ -15,7 +15,7 @@ from hostler.model.jobs import OutputRef
 from hostler.model.runs import BatchSpec, Worker
 from hostler.model.templates import Template
 from hostler.ports import View
-from hostler.stores.outputs import read_both, tail
+from hostler.stores.outputs import RunOutputs, part
 from hostler.stores.reading import Reader
 from hostler.stores.reads import endings
 from hostler.views.console import Console
@@ -24,7 +24,7 @@ from hostler.views.live import draws
 from hostler.views.running import RunningJobs
 from hostler.views.showing import JobOutput, LineOutput, Printer
 from hostler.views.words import command_words
-from hostler.views.workerlogs import WorkerLogs
+from hostler.views.workerlogs import Told, WorkerLogs
 from hostler.wiring.wanted import Wanted
 
 
@@ -91,22 +91,21 @@ def files_beside(
 
 
 def worker_logs(
-    reader: Reader, run: int, spec: BatchSpec, *, folder: Path, say: Callable[[str], None]
+    reader: Reader, run: int, spec: BatchSpec, *, folder: Path, files: RunOutputs, say: Callable[[str], None]
 ) -> WorkerLogs:
-    """A file per host, brought up to date."""
+    """A file per host; `files` is where the run's output is kept, in its `folder`."""
     template = Template.from_json(spec.template)
-    logs = WorkerLogs(
-        folder / "workers",
-        run=run,
-        fetch=partial(endings.ended, reader, run),
-        command=lambda ended: command_words(template, ended.args, ended.job),
-        read=partial(read_both, folder),
-        tail=partial(tail, folder),
-        later=asyncio.get_running_loop().call_later,
-        say=say,
+    source = Told(
+        ended=partial(endings.ended, reader, run),
+        ended_since=partial(endings.all_ended, reader, run),
+        begun=partial(endings.begun, reader, run),
+        running=partial(endings.running, reader, run),
+        command=partial(command_words, template),
+        size=files.written,
+        read=partial(part, folder),
     )
-    logs.begin(endings.all_ended(reader, run))
-    return logs
+    later = asyncio.get_running_loop().call_later
+    return WorkerLogs(folder / "workers", run=run, source=source, later=later, say=say)
 
 
 def table_of(console: Console, wanted: Wanted) -> RunningJobs | None:

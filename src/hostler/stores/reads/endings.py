@@ -1,4 +1,4 @@
-"""Ended attempts in the orders in which other programs want them: as they ended, or by the jobs' numbers.
+"""Attempts in the orders in which other programs want them: as they ended, or by the jobs' numbers; and those that run.
 
 Rows come one by one, however many there are.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from hostler.model.endings import Ended
+from hostler.model.endings import Begun, Ended
 from hostler.model.jobs import Ending, JobState, OutputRef
 from hostler.stores.packing import unpack_args
 from hostler.stores.reading import Reader, Row
@@ -19,6 +19,8 @@ _FROM = """FROM attempt a JOIN job j ON j.run = a.run AND j.seq = a.job
 JOIN worker w ON w.run = a.run AND w.id = a.worker"""
 #: Attempts that were taken back before they began are no news to anybody.
 _WHERE = f"WHERE a.run = ? AND a.state = 1 AND a.ending <> '{Ending.REVOKED.value}'"
+#: Those that run.
+_BEGUN = f"SELECT a.job, a.n, w.name, j.args, a.started_at {_FROM} WHERE a.run = ? AND a.state = 0 AND a.started_at > 0"
 
 
 def ended(reader: Reader, run: int, keys: Sequence[tuple[int, int]]) -> Iterator[Ended]:
@@ -38,10 +40,29 @@ def ended(reader: Reader, run: int, keys: Sequence[tuple[int, int]]) -> Iterator
                 yield _ended(found[key])
 
 
-def all_ended(reader: Reader, run: int) -> Iterator[Ended]:
-    """Every ended attempt of a run, in the order in which they ended."""
-    for row in reader.each(f"SELECT {_COLUMNS} {_FROM} {_WHERE} ORDER BY a.ended_seq", run):
+def all_ended(reader: Reader, run: int, since: int = 0) -> Iterator[Ended]:
+    """Every attempt of a run that ended behind event number `since`, in the order in which they ended."""
+    sql = f"SELECT {_COLUMNS} {_FROM} {_WHERE} AND a.ended_seq > ? ORDER BY a.ended_seq"
+    for row in reader.each(sql, run, since):
         yield _ended(row)
+
+
+def running(reader: Reader, run: int) -> Iterator[Begun]:
+    """Every attempt of a run that has begun and not ended, in the order of their jobs."""
+    for row in reader.each(f"{_BEGUN} ORDER BY a.job", run):
+        yield _begun(row)
+
+
+def begun(reader: Reader, run: int, keys: Sequence[tuple[int, int]]) -> Iterator[Begun]:
+    """Those of these attempts, (job, n) each, that have begun and not ended, in this order."""
+    rest = iter(keys)
+    while some := list(islice(rest, 400)):
+        pairs = ", ".join(["(?, ?)"] * len(some))
+        sql = f"{_BEGUN} AND (a.job, a.n) IN (VALUES {pairs})"
+        found = {row[:2]: row for row in reader.all(sql, run, *(value for key in some for value in key))}
+        for key in some:
+            if key in found:
+                yield _begun(found[key])
 
 
 def ended_between(reader: Reader, run: int, *, after: int, before: int | None, since: int) -> Iterator[Ended]:
@@ -59,6 +80,11 @@ def next_unfinished(reader: Reader, run: int, *, after: int) -> int | None:
         after,
     )
     return row[0] if row else None
+
+
+def _begun(row: Row) -> Begun:
+    job, n, host, args, started = row
+    return Begun(job=job, n=n, host=host, args=unpack_args(args), started_at=started)
 
 
 def _ended(row: Row) -> Ended:
