@@ -9,8 +9,9 @@ import contextlib
 import ctypes
 import socket
 import threading
-from dataclasses import replace
 from types import TracebackType
+
+from msgspec.structs import replace
 
 from hostler.model.hosts import Host
 

@@ -16,9 +16,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+
+from msgspec.structs import replace
 
 from hostler.model.hosts import Host
 from tests.contract.own_sshd import OwnSshd, public

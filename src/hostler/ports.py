@@ -6,8 +6,9 @@ What stands here are obligations. An implementation may add constructor argument
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from hostler.model.events import Event
 from hostler.model.hosts import Host
@@ -18,8 +19,7 @@ from hostler.model.requests import Request
 from hostler.model.runs import BatchRows, Worker
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(Struct, frozen=True, kw_only=True):
     """What a remote command answered: bytes as they came, and an exit code or a signal's name, never both."""
 
     stdout: bytes
@@ -154,8 +154,7 @@ class Link(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Turn(Struct, frozen=True, kw_only=True):
     """One transaction: events in order, the first of them numbered `seq`."""
 
     run: int

@@ -6,10 +6,10 @@ import os
 import secrets
 import shlex
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hostler.clock import SystemClock
 from hostler.links.attempt import AttemptLink

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hostler.errors import LineLost
 from hostler.model.hosts import Host

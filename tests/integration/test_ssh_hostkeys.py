@@ -10,10 +10,10 @@ import stat
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hostler.errors import HostKeyMismatch, HostRefused
 from hostler.model.hosts import Host

@@ -7,11 +7,11 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hostler.errors import HostRefused, LineLost, Unreachable
 from hostler.model.hosts import Host

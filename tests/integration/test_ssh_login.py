@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import asyncssh
 import pytest
+from msgspec.structs import replace
 
 from hostler.errors import HostRefused, Unreachable
 from hostler.model.hosts import Host

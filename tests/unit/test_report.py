@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from hostler.engine.alike import Failure, clusters
 from hostler.engine.summary import HostFigures, Summary

@@ -10,11 +10,11 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from hostler.model.runs import RunRow
@@ -74,8 +74,7 @@ def words_of(line: str) -> list[str]:
     return [str(word) for word in words[next(begins, 0) + 1 :]] or [""]
 
 
-@dataclass(slots=True)
-class _Line:
+class _Line(Struct):
     """How far the words before the cursor have come."""
 
     command: click.Command

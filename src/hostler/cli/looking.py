@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from hostler.engine.alike import Failure, clusters
 from hostler.engine.summary import HostFigures, Summary, exit_code
@@ -58,8 +59,7 @@ def opened() -> Iterator[Reader | None]:
         reader.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Look(Struct, frozen=True, kw_only=True):
     """One run as it stands: its row, whether somebody works on it, and its jobs by state."""
 
     reader: Reader

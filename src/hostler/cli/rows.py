@@ -8,17 +8,17 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, cycle, islice, product
 from typing import Any
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 
 Row = tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Form(Struct, frozen=True, kw_only=True):
     """What was asked for: `null` ends lines by NUL, `words` cuts them as a shell would, `colsep` cuts them by itself.
 
     With `header` the first line, or the first word of each list, names columns. `link` pairs lists instead of

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 NUMBERS = re.compile(r"\d+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """A job that ended badly: its last attempt's host, how it ended in words, and the last line that it printed.
 
     `ran` is whether it has had an attempt at all.
@@ -26,8 +26,7 @@ class Failure:
     ran: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class Cluster(Struct, frozen=True, kw_only=True):
     """Failures that look alike: how they ended, what they printed last, how many, and the first jobs and hosts.
 
     With `exact` every one of them printed `last_line`, otherwise the others differ from it in numbers only.
@@ -44,8 +43,7 @@ class Cluster:
     example: int | None = None
 
 
-@dataclass(slots=True)
-class _Heap:
+class _Heap(Struct):
     last_line: str
     exact: bool = True
     count: int = 0

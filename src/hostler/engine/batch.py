@@ -8,8 +8,9 @@ decided elsewhere: in `turn`, `attempts`, `lines` and `dealing`, which change th
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from hostler.engine.facts import Ack, Effect, Wake
 from hostler.engine.hands import Hand, Try

@@ -6,15 +6,14 @@ stored are the events that the engine makes of facts, and of its own intents.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hostler.model.jobs import Ending, JobState, OutputRef, Queued
 from hostler.model.reports import Hello, Report
 from hostler.model.requests import Wish
 
 
-@dataclass(frozen=True, slots=True)
-class HostUp:
+class HostUp(Struct, frozen=True):
     """A worker's runner has answered; `way` says how it was reached and why so, for people."""
 
     worker: int
@@ -22,8 +21,7 @@ class HostUp:
     way: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HostDown:
+class HostDown(Struct, frozen=True):
     """A worker's line is gone or could not be opened; `fatal` when another try would fail the same way."""
 
     worker: int
@@ -31,8 +29,7 @@ class HostDown:
     fatal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """A worker reports; `output` says where a result's output has been put."""
 
     worker: int
@@ -40,38 +37,33 @@ class Heard:
     output: OutputRef | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rested:
+class Rested(Struct, frozen=True):
     """The time that a worker was given to recover is over."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseOver:
+class LeaseOver(Struct, frozen=True):
     """Nobody has heard of a worker for its lease and the margin; `since` is the moment at which it went."""
 
     worker: int
     since: float
 
 
-@dataclass(frozen=True, slots=True)
-class JobsLoaded:
+class JobsLoaded(Struct, frozen=True):
     """Waiting jobs, in order; fewer than asked for when there are no more."""
 
     jobs: tuple[Queued, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StopWanted:
+class StopWanted(Struct, frozen=True):
     """Somebody wants the run to end; with `drain`, once the jobs that run have ended by themselves."""
 
     why: str
     drain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """Another process wants something; it comes before all other facts of its turn.
 
     `standings` are the states of the jobs that it is about, as the rows have them. `again` when an earlier owner took
@@ -87,15 +79,13 @@ class Asked:
     stale: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Woke:
+class Woke(Struct, frozen=True):
     """The moment has come that a Wake asked for."""
 
     moment: float
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReleased:
+class WorkerReleased(Struct, frozen=True):
     """A worker has been let go."""
 
     worker: int
@@ -106,8 +96,7 @@ Fact = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Struct, frozen=True):
     """Reach a worker and ask after these serials, `delay` seconds from now."""
 
     worker: int
@@ -115,24 +104,21 @@ class Connect:
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Send attempts, in rising order of serial: (serial, job, n, args) each."""
 
     worker: int
     attempts: tuple[tuple[int, int, int, tuple[bytes, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TakeBack:
+class TakeBack(Struct, frozen=True):
     """Ask a worker to give up attempts that it has not started."""
 
     worker: int
     serials: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """End running attempts by the kill ladder; `ending` is what that makes of them."""
 
     worker: int
@@ -140,48 +126,42 @@ class End:
     ending: Ending = Ending.INTERRUPTED
 
 
-@dataclass(frozen=True, slots=True)
-class Resize:
+class Resize(Struct, frozen=True):
     """Tell a worker how many jobs it is to run at once from now on."""
 
     worker: int
     slots: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(Struct, frozen=True):
     """Tell a worker that these results are on our disk."""
 
     worker: int
     serials: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Follow:
+class Follow(Struct, frozen=True):
     """Tell a worker how far the output of these attempts has come: (serial, job, n) each; then let it talk."""
 
     worker: int
     attempts: tuple[tuple[int, int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Struct, frozen=True):
     """Tell us in so many seconds that the worker has rested."""
 
     worker: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(Struct, frozen=True):
     """Tell us of this moment, which is so many seconds from now."""
 
     moment: float
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitLease:
+class AwaitLease(Struct, frozen=True):
     """Tell us in so many seconds that the worker's lease is over, unless it has come back."""
 
     worker: int
@@ -189,23 +169,20 @@ class AwaitLease:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
-class NeedJobs:
+class NeedJobs(Struct, frozen=True):
     """Load waiting jobs after this (tries, job), at most `limit`."""
 
     after: tuple[int, int]
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """Let a worker go: nothing of this run is wanted there any more."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """The run is over; `stuck` when jobs wait that no worker can take."""
 
     stuck: bool

@@ -6,9 +6,10 @@ quarter of a second of work, so that it never waits for us; one job ahead when j
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil
+
+from msgspec import Struct, field
 
 from hostler.model.jobs import Queued
 
@@ -36,8 +37,7 @@ class Line(Enum):
     RELEASED = "released"
 
 
-@dataclass(slots=True)
-class Try:
+class Try(Struct):
     """An attempt that is open."""
 
     queued: Queued
@@ -48,8 +48,7 @@ class Try:
     taken_back: bool = False
 
 
-@dataclass(slots=True)
-class Hand:
+class Hand(Struct):
     """One worker. The first four fields are durable, the rest begins anew with every controller."""
 
     id: int

@@ -7,7 +7,9 @@ report, `status` and the exit code can't disagree. It must never look at a clock
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hostler.model.jobs import RETRYABLE, JobState
 
@@ -61,8 +63,7 @@ def exit_code(
     return max((CODES[state] for state, count in counts.items() if count), default=0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Struct, frozen=True, kw_only=True):
     """A run at its end, or at the moment of asking. `state` is the run's own word, `elapsed` is in seconds.
 
     `signal` is the number of the signal that stopped it.
@@ -130,8 +131,7 @@ def percent(done: int, total: int) -> int:
     return done * 100 // total if total else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(Struct, frozen=True, kw_only=True):
     """A run as it stands, for the live line: jobs by what became of them, hosts, and the pace.
 
     `rate` is in jobs per second, `eta` in seconds; both None while nothing sensible can be said. `hosts_out` names
@@ -161,8 +161,7 @@ class Progress:
         return self.ok + self.failed + self.timed_out + self.lost + self.other
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How fast jobs end, over a sliding window: the last half minute, or the last twenty jobs if those took longer.
 
     `marks` are (seconds, jobs done) at which that count was first seen; `now` is the last moment seen.
@@ -210,8 +209,7 @@ class Pace:
         return None if rate is None else left / rate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostFigures:
+class HostFigures(Struct, frozen=True, kw_only=True):
     """What one worker did in a run.
 
     `state` is a word: waiting, up, out, lost or released; `why` explains the last two troubles. `ok`, `failed` and

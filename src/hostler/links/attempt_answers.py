@@ -6,7 +6,8 @@ Lines say what has happened; two kinds are followed by as many bytes of output a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hostler.links.attempt_words import MAGIC
 from hostler.links.decode import ENDINGS, bounded, words
@@ -18,16 +19,14 @@ NOISE, LINE, PAYLOAD = 256 << 10, 4096, 1 << 20
 STREAMS = {b"out": 1, b"err": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """The host's time, in centiseconds since it likes; `last` ends an answer."""
 
     at: int
     last: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Greeting:
+class Greeting(Struct, frozen=True):
     """The spool that is ours there. `exact` is how the host tells a signal from an exit code."""
 
     spool: str
@@ -38,16 +37,14 @@ class Greeting:
     path: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Stands:
+class Stands(Struct, frozen=True):
     """What is known of an attempt, as the number of a Standing."""
 
     serial: int
     standing: int
 
 
-@dataclass(frozen=True, slots=True)
-class Grown:
+class Grown(Struct, frozen=True):
     """The lengths of a running attempt's files."""
 
     serial: int
@@ -55,8 +52,7 @@ class Grown:
     err: int
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """A piece of output, asked for."""
 
     serial: int
@@ -65,8 +61,7 @@ class Piece:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Parting:
+class Parting(Struct, frozen=True):
     """The host lets go; `fatal` when another try would fail the same way."""
 
     why: str

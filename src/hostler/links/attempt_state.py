@@ -7,7 +7,9 @@ itself cut away from its file is not counted.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hostler.model.reports import Output, Result
 
@@ -15,8 +17,7 @@ from hostler.model.reports import Output, Result
 BATCH, SHARE = 512 << 10, 64 << 10
 
 
-@dataclass(slots=True, eq=False)
-class Held:
+class Held(Struct, eq=False):
     """One attempt that runs or has ended. Per stream: `size` of its file, `base` the place of the file's first byte
     in the stream, `sent` the place up to which it was delivered."""
 

@@ -10,8 +10,10 @@ import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hostler.clock import Clock
 from hostler.errors import HostRefused, LineLost
@@ -39,8 +41,7 @@ CHUNK = 64 << 10
 INLINE = 8 << 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class Act(Struct, frozen=True, kw_only=True):
     """What a job does: it writes `out` and `err`, works for `seconds`, and ends by `code` or `signal`.
 
     A `deaf` one pays no heed to TERM, an `immortal` one not even to KILL. `refused` is why its host won't start it.
@@ -56,8 +57,7 @@ class Act:
     refused: str = ""
 
 
-@dataclass(slots=True, eq=False)
-class _Attempt:
+class _Attempt(Struct, eq=False):
     start: Start
     act: Act
     began: float

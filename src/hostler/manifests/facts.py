@@ -6,7 +6,7 @@ one by one; whether they make a host together is for merging to say.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from hostler.model.selectors import Selector
 
@@ -14,8 +14,7 @@ from hostler.model.selectors import Selector
 FIELDS = ("address", "user", "port", "jump", "identity", "host_key", "slots")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True):
     """Fields that were set, tags and variables."""
 
     fields: dict[str, str | int] = field(default_factory=dict)
@@ -23,8 +22,7 @@ class Facts:
     vars: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mention:
+class Mention(Struct, frozen=True, kw_only=True):
     """A host named at a line, with what the line says of it."""
 
     name: str
@@ -32,8 +30,7 @@ class Mention:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """Hosts that have a name, and facts, in common."""
 
     name: str
@@ -42,8 +39,7 @@ class Group:
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
+class Sheet(Struct, frozen=True, kw_only=True):
     """All that one file says. `defaults` hold for the hosts that it names, where nothing else is said."""
 
     path: str

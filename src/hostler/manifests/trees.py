@@ -8,8 +8,9 @@ for the reader of the tree to say.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from msgspec import Struct
 
 from hostler.errors import SpecError
 
@@ -18,8 +19,7 @@ MOST_NODES = 1_000_000
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """One value of a document: a text, nothing, a list, or a mapping from keys to (line of the key, value).
 
     `size` counts the values in it, aliases written out.

@@ -5,13 +5,12 @@ It must never say which hosts are bad, only how many are too many.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hostler.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class BadHosts:
+class BadHosts(Struct, frozen=True):
     """So many hosts may be bad, or with `percent` such a part of all."""
 
     most: float

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hostler.model.jobs import Ending, OutputRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class Begun(Struct, frozen=True, kw_only=True):
     """One attempt that has begun and not ended. `started_at` is in seconds since the epoch."""
 
     job: int
@@ -18,8 +17,7 @@ class Begun:
     started_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """One ended attempt. Times are seconds since the epoch, `elapsed` seconds; `last` says that its job is over."""
 
     job: int

@@ -7,16 +7,16 @@ that the run's one writer gives, not the clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any, ClassVar
+
+from msgspec import Struct
 
 from hostler.model.jobs import Ending, JobState, OutputRef
 
 TYPES: dict[str, type[Event]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """Something that happened at a moment."""
 
     type: ClassVar[str] = "event"
@@ -26,8 +26,7 @@ class Event:
         TYPES[cls.type] = cls
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunAccepted(Event):
+class RunAccepted(Event, frozen=True, kw_only=True):
     """A run is on disk, with all that it wants. Always a run's first event."""
 
     type: ClassVar[str] = "run.accepted"
@@ -36,8 +35,7 @@ class RunAccepted(Event):
     command: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStarted(Event):
+class RunStarted(Event, frozen=True, kw_only=True):
     """A controller has taken the run: the first one, or with epoch above 1 the next."""
 
     type: ClassVar[str] = "run.started"
@@ -46,8 +44,7 @@ class RunStarted(Event):
     options: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopRequested(Event):
+class StopRequested(Event, frozen=True, kw_only=True):
     """Somebody wants the run to end before its jobs have.
 
     With `drain` running jobs are let end by themselves; with `halted` it was a rule that the run was given.
@@ -59,8 +56,7 @@ class StopRequested(Event):
     halted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFinished(Event):
+class RunFinished(Event, frozen=True, kw_only=True):
     """The run has ended; `state` is finished or stopped. Always a run's last event, until it is resumed."""
 
     type: ClassVar[str] = "run.finished"
@@ -68,8 +64,7 @@ class RunFinished(Event):
     exit_code: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobsAccepted(Event):
+class JobsAccepted(Event, frozen=True, kw_only=True):
     """Jobs `first` to `last` are on disk; those that joined later waited beside `request` until then."""
 
     type: ClassVar[str] = "jobs.accepted"
@@ -78,8 +73,7 @@ class JobsAccepted(Event):
     request: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobsRequeued(Event):
+class JobsRequeued(Event, frozen=True, kw_only=True):
     """Every job in one of `states` was put back to wait, `count` of them."""
 
     type: ClassVar[str] = "jobs.requeued"
@@ -87,16 +81,14 @@ class JobsRequeued(Event):
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobsCancelled(Event):
+class JobsCancelled(Event, frozen=True, kw_only=True):
     """These jobs, which waited, will not run."""
 
     type: ClassVar[str] = "jobs.cancelled"
     jobs: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptDispatched(Event):
+class AttemptDispatched(Event, frozen=True, kw_only=True):
     """An attempt is about to be sent to a worker. Committed before it is sent."""
 
     type: ClassVar[str] = "attempt.dispatched"
@@ -106,8 +98,7 @@ class AttemptDispatched(Event):
     serial: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptStarted(Event):
+class AttemptStarted(Event, frozen=True, kw_only=True):
     """The attempt's process runs on its host."""
 
     type: ClassVar[str] = "attempt.started"
@@ -115,8 +106,7 @@ class AttemptStarted(Event):
     n: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptEnded(Event):
+class AttemptEnded(Event, frozen=True, kw_only=True):
     """An attempt is over; `then` is the state in which that leaves its job.
 
     `tries` is what the job has used of its retries by now, `kills` how many hosts were lost while it ran there when
@@ -137,8 +127,7 @@ class AttemptEnded(Event):
     kills: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptSuperseded(Event):
+class AttemptSuperseded(Event, frozen=True, kw_only=True):
     """A result came for an attempt that had been given up; it changes nothing."""
 
     type: ClassVar[str] = "attempt.superseded"
@@ -148,8 +137,7 @@ class AttemptSuperseded(Event):
     code: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostConnected(Event):
+class HostConnected(Event, frozen=True, kw_only=True):
     """A worker answers; `spool` and `boot` tell whether it is still the one that it was.
 
     `slots` is how many jobs it runs at once, `way` how it was reached and why so, for people. The others are as in
@@ -169,8 +157,7 @@ class HostConnected(Event):
     cpus: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostOut(Event):
+class HostOut(Event, frozen=True, kw_only=True):
     """A worker's line is gone, or could not be opened; it is tried again.
 
     What it holds is given up at `until` unless it answers before; None when it holds nothing.
@@ -182,8 +169,7 @@ class HostOut(Event):
     until: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostStruck(Event):
+class HostStruck(Event, frozen=True, kw_only=True):
     """A worker failed us for a reason that no job can help: a `fault` of model.health.Fault.
 
     It is left alone until `until`; None when it goes on being tried.
@@ -196,8 +182,7 @@ class HostStruck(Event):
     until: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostLost(Event):
+class HostLost(Event, frozen=True, kw_only=True):
     """This run has given the worker up; with a `fault`, that is a strike as well."""
 
     type: ClassVar[str] = "host.lost"
@@ -206,16 +191,14 @@ class HostLost(Event):
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostTrusted(Event):
+class HostTrusted(Event, frozen=True, kw_only=True):
     """A worker on probation has shown with a job that it is well."""
 
     type: ClassVar[str] = "host.trusted"
     worker: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostRetired(Event):
+class HostRetired(Event, frozen=True, kw_only=True):
     """Too many jobs in a row failed on the worker (--strikes): it gets no more until the run is taken up anew."""
 
     type: ClassVar[str] = "host.retired"
@@ -223,16 +206,14 @@ class HostRetired(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostReleased(Event):
+class HostReleased(Event, frozen=True, kw_only=True):
     """The worker holds nothing of this run any more."""
 
     type: ClassVar[str] = "host.released"
     worker: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostEnrolled(Event):
+class HostEnrolled(Event, frozen=True, kw_only=True):
     """A host has joined the run as this worker, or is known by new facts; they stand in the request.
 
     `machine` is its Host.machine.
@@ -245,22 +226,19 @@ class HostEnrolled(Event):
     machine: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunPaused(Event):
+class RunPaused(Event, frozen=True, kw_only=True):
     """Nothing new is started any more, until the run is unpaused."""
 
     type: ClassVar[str] = "run.paused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunUnpaused(Event):
+class RunUnpaused(Event, frozen=True, kw_only=True):
     """Jobs are started again."""
 
     type: ClassVar[str] = "run.unpaused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestMade(Event):
+class RequestMade(Event, frozen=True, kw_only=True):
     """The run's owner has taken up what another process wants of it."""
 
     type: ClassVar[str] = "request.made"
@@ -269,8 +247,7 @@ class RequestMade(Event):
     kind: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestAnswered(Event):
+class RequestAnswered(Event, frozen=True, kw_only=True):
     """A request has been done, or refused; `words` say so."""
 
     type: ClassVar[str] = "request.answered"
@@ -279,8 +256,7 @@ class RequestAnswered(Event):
     words: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingChanged(Event):
+class SettingChanged(Event, frozen=True, kw_only=True):
     """From now on the run works by another value of its spec."""
 
     type: ClassVar[str] = "setting.changed"
@@ -290,7 +266,7 @@ class SettingChanged(Event):
 
 def to_data(event: Event) -> dict[str, Any]:
     """The event's own fields, without `at`, as plain JSON types."""
-    return {f.name: getattr(event, f.name) for f in fields(event) if f.name != "at"}
+    return {name: getattr(event, name) for name in event.__struct_fields__ if name != "at"}
 
 
 def from_data(type: str, at: float, data: dict[str, Any]) -> Event | None:
@@ -298,8 +274,7 @@ def from_data(type: str, at: float, data: dict[str, Any]) -> Event | None:
     cls = TYPES.get(type)
     if cls is None:
         return None
-    known = {f.name for f in fields(cls)}
-    values = {name: value for name, value in data.items() if name in known}
+    values = {name: value for name, value in data.items() if name in cls.__struct_fields__}
     if "ending" in values:
         values["ending"] = Ending(values["ending"])
     return cls(at=at, **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})

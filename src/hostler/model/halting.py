@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 from hostler.model.jobs import JobState
@@ -22,8 +23,7 @@ COUNTED = {
 WORDS = {"fail": "failed", "success": "ended well", "done": "ended"}
 
 
-@dataclass(frozen=True, slots=True)
-class HaltRule:
+class HaltRule(Struct, frozen=True):
     """Halt when `least` jobs, or with `percent` that part of all jobs, have ended so; `now` ends running ones too."""
 
     now: bool

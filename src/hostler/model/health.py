@@ -6,8 +6,10 @@ what becomes of a host in a run: `engine.trust` does, by what stands here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 #: Seconds after which a strike counts half, and the count at which strikes are forgotten.
 HALF_LIFE = 1800.0
@@ -30,8 +32,7 @@ class Fault(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
+class Vitals(Struct, frozen=True, kw_only=True):
     """What a host says of itself when it answers; None for what it doesn't say.
 
     `now` is its clock in seconds since the epoch, `free` bytes on the disk of its spool, `load` its load average over
@@ -48,8 +49,7 @@ class Vitals:
 UNSAID = Vitals()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(Struct, frozen=True, kw_only=True):
     """One machine's standing. Times are seconds since the epoch, lengths seconds.
 
     `strikes` are those there were at `struck_at`, the last one for `fault`, in words `why`; on `probation` it has done

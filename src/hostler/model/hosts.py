@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 
@@ -16,8 +17,7 @@ NAME = re.compile(r"[A-Za-z0-9_\[:][A-Za-z0-9._:%\[\]-]*\Z")
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*\$?\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Struct, frozen=True, kw_only=True):
     """Frozen facts about one machine.
 
     `name` is its id in the inventory. `user`, `port`, `identity` (path of a private key) left at None are
@@ -121,8 +121,7 @@ def refuse_twins(hosts: Iterable[Host], *, enrolled: Iterable[Host] = ()) -> Non
             raise UsageError(f"{one} and {other} are one endpoint, {twin.endpoint}: leave one of them out")
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     """An ordered set of Hosts, by name.
 
     >>> Inventory((Host(name="a", address="a"),)).get("a").address

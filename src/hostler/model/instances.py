@@ -5,13 +5,12 @@ It must never know how the machine is reached beyond its Host, nor what it costs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hostler.model.hosts import Host
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
+class Instance(Struct, frozen=True, kw_only=True):
     """One machine, labelled with the run and the token that it was launched for.
 
     `id` is the provider's own and never used again; `run` the uid of the run that owns it, None for one

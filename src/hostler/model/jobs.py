@@ -6,8 +6,9 @@ which host a job belongs to: a job belongs to none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+
+from msgspec import Struct
 
 
 class Ending(StrEnum):
@@ -75,8 +76,7 @@ RETRYABLE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
+class Queued(Struct, frozen=True):
     """A job that waits: its number (from 1), arguments, retries used, attempts made, and the worker of the last.
 
     `tries` counts only attempts that the job itself ended; a lost host costs none. `kills` counts the hosts that were
@@ -92,8 +92,7 @@ class Queued:
     since: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """One attempt as it is sent to a host.
 
     `serial` numbers the starts on that host, from 1, always growing: it is the fence. `words` is an argv, or with
@@ -108,8 +107,7 @@ class Start:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OutputRef:
+class OutputRef(Struct, frozen=True):
     """Where an attempt's output is kept: a file beneath the run's folder.
 
     With `indexed`, both streams are interleaved in `file` as they arrived and `file` + ".idx" tells them apart;

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import product
 from math import prod
+
+from msgspec import Struct
 
 LIMIT = 1_000_000
 FIRST = re.compile(r"[A-Za-z0-9_]")
@@ -30,8 +31,7 @@ class Unreadable(ValueError):
         self.at, self.why = at, why
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """A name that may hold brackets: literal texts between sets of (numbers, width of zero padding)."""
 
     texts: tuple[str, ...]

@@ -6,8 +6,9 @@ one means for its job. Attempts are named by their serial on that host.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 from hostler.model.health import UNSAID, Vitals
 from hostler.model.jobs import Ending
@@ -23,8 +24,7 @@ class Standing(IntEnum):
     LOST = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
+class Hello(Struct, frozen=True, kw_only=True):
     """A host's first words.
 
     `spool` names the folder that holds our work there: a new name means that what an older one held is gone.
@@ -41,16 +41,14 @@ class Hello:
     vitals: Vitals = UNSAID
 
 
-@dataclass(frozen=True, slots=True)
-class Began:
+class Began(Struct, frozen=True):
     """The attempt's process was started `ago` seconds before this was sent."""
 
     serial: int
     ago: float
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """A piece of an attempt's output; `stream` is 1 or 2, `offset` counts bytes from the stream's beginning."""
 
     serial: int
@@ -59,8 +57,7 @@ class Output:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """An attempt's end. `elapsed` is in seconds by the host's own clock.
 
     `out_size` and `err_size` are the whole streams' lengths; `out` and `err` hold them when they came with the
@@ -79,46 +76,40 @@ class Result:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Revoked:
+class Revoked(Struct, frozen=True):
     """The host confirms that it has not started the attempt and never will."""
 
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The host can't start the attempt for a reason of its own (its disk is full, say), and never will."""
 
     serial: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """The attempt was started and nobody can say how it ended."""
 
     serial: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Renewed:
+class Renewed(Struct, frozen=True):
     """The host has acknowledged the lease; `rtt` is the round trip just measured, in seconds."""
 
     rtt: float
 
 
-@dataclass(frozen=True, slots=True)
-class Down:
+class Down(Struct, frozen=True):
     """The line is gone; `fatal` when another try would fail the same way."""
 
     why: str
     fatal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """The host begins nothing for now, for a reason that passes by itself."""
 
     why: str

@@ -6,36 +6,33 @@ its owner needs to judge it: jobs that are to join wait beside it in the store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from msgspec import Struct
 
 from hostler.model.hosts import Host
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
+class Stop(Struct, frozen=True, kw_only=True):
     """End the run: at once, or with `drain` as soon as what runs has ended by itself."""
 
     kind: ClassVar[str] = "stop"
     drain: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
+class Pause(Struct, frozen=True, kw_only=True):
     """Start nothing more until somebody unpauses."""
 
     kind: ClassVar[str] = "pause"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unpause:
+class Unpause(Struct, frozen=True, kw_only=True):
     """Go on."""
 
     kind: ClassVar[str] = "unpause"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Add:
+class Add(Struct, frozen=True, kw_only=True):
     """Take in so many jobs, which wait beside the request, and these hosts."""
 
     kind: ClassVar[str] = "add"
@@ -43,8 +40,7 @@ class Add:
     hosts: tuple[Host, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """Work by these values of the spec from now on; None leaves one as it is. `timeout` is in seconds."""
 
     kind: ClassVar[str] = "set"
@@ -59,8 +55,7 @@ class Change:
         return {name: value for name, value in named.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel:
+class Cancel(Struct, frozen=True, kw_only=True):
     """See to it that these jobs don't run, or no longer."""
 
     kind: ClassVar[str] = "cancel"
@@ -71,8 +66,7 @@ Wish = Stop | Pause | Unpause | Add | Change | Cancel
 WISHES: tuple[type[Wish], ...] = (Stop, Pause, Unpause, Add, Change, Cancel)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """One request as it stands. Times are seconds since the epoch.
 
     `wish` is None for a kind that a later version made. `taken` is when an owner took it up, `answered` when it was

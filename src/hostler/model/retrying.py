@@ -5,7 +5,7 @@ It must never say what a try costs; that is `engine.attempts`' to know.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hostler.errors import UsageError
 from hostler.model.jobs import Ending
@@ -23,8 +23,7 @@ USUAL = "failed,timeout,lost,interrupted"
 DOUBLINGS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class RetryRule:
+class RetryRule(Struct, frozen=True):
     """Endings that are tried again, and exit codes that are although `failed` isn't among them."""
 
     words: frozenset[str]

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from hostler.model.health import Health
 from hostler.model.hosts import Host
@@ -17,8 +18,7 @@ from hostler.model.retrying import USUAL
 DETACHED = 10 * 365 * 86400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchSpec:
+class BatchSpec(Struct, frozen=True, kw_only=True):
     """What a batch wants, apart from its jobs and hosts.
 
     `template` is the command in the form that Template.to_json gives. `slots` is how many jobs a worker runs at
@@ -74,8 +74,7 @@ class BatchSpec:
         return self.lease >= DETACHED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class Worker(Struct, frozen=True, kw_only=True):
     """A host enrolled in a run. `token` is 64 random bits in hex; `serial` the last start number used."""
 
     id: int
@@ -86,8 +85,7 @@ class Worker:
     serial: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAttempt:
+class OpenAttempt(Struct, frozen=True, kw_only=True):
     """An attempt that was dispatched and has not ended, as the store holds it."""
 
     job: int
@@ -102,8 +100,7 @@ class OpenAttempt:
     kills: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchRows:
+class BatchRows(Struct, frozen=True, kw_only=True):
     """All of a run that the engine needs to begin or go on: counters, open attempts, workers; never the queue.
 
     `last_seen` is a moment by which the owner before us had died: no host's lease was renewed after it. `health` is
@@ -121,8 +118,7 @@ class BatchRows:
     health: dict[str, Health] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
+class RunRow(Struct, frozen=True, kw_only=True):
     """One execution, as lists and screens show it. Times are seconds since the epoch."""
 
     number: int
@@ -142,8 +138,7 @@ class RunRow:
     stopping: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRow:
+class AttemptRow(Struct, frozen=True, kw_only=True):
     """One attempt as the store keeps it, for people. Times are seconds since the epoch, `elapsed` seconds.
 
     `maybe_duplicated`: an earlier attempt of its job was ended or lost part-way, so its effects may be there twice.

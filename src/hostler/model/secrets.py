@@ -5,8 +5,9 @@ Nothing here reads anything. A Secret prints as `[hidden]`; it must never be in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NoReturn, SupportsIndex
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 
@@ -36,8 +37,7 @@ class Secret:
         raise TypeError("a secret is neither pickled nor copied")
 
 
-@dataclass(frozen=True, slots=True)
-class SecretSource:
+class SecretSource(Struct, frozen=True):
     """Where a secret is to be had: `kind` is ask, file, fd or env, `name` the path, number or variable.
 
     >>> SecretSource.parse("file:~/sudo.txt")

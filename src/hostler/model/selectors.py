@@ -7,7 +7,9 @@ functions that `pick` is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hostler.errors import UsageError
 from hostler.model.hosts import Host, Inventory, spelled
@@ -22,8 +24,7 @@ Results = Callable[[ResultSet], Iterable[str]]
 Files = Callable[[str], "Selector"]
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(Struct, frozen=True):
     """A parsed target text: terms that are taken together from left to right.
 
     >>> web = Host(name="web1", address="10.0.0.5", tags=frozenset({"web"}))
@@ -75,8 +76,7 @@ def parse_targets(text: str, *, what: str = "targets") -> Selector:
         raise UsageError(f"{what}: column {wrong.at + 1}: {wrong.why}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Pick:
+class _Pick(Struct, frozen=True):
     """A host, and the term that gave it."""
 
     host: Host

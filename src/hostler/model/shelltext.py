@@ -9,7 +9,8 @@ reads the text only as far as that takes. It must never let a value be more than
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 
@@ -39,8 +40,7 @@ def quote(word: bytes) -> bytes:
     return b"'" + word.replace(b"'", b"'\\''") + b"'"
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(Struct, frozen=True):
     """A `{}`, `{raw}`, `{#}` or `{1}` in shell text: `name` is what stands between the braces.
 
     `around` is the quote that it stands in (b'"', b"'") or empty; `unsafe` says why no quoting helps there.

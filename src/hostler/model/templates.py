@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 from hostler.model.pathparts import PARTS, split_hole
@@ -37,15 +39,11 @@ class Rendered(NamedTuple):
     shell: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True, dict=True):
     """A command with holes. Make it with `parse` or `from_json`; equal ones have equal kind and words."""
 
     kind: Kind
     words: Args
-    needs: int = field(init=False, compare=False)
-    _render: Callable[[Args, int], Rendered] = field(init=False, repr=False, compare=False)
-    _digest: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for word in self.words:
@@ -53,12 +51,24 @@ class Template:
                 raise UsageError(f"the command's word {word[:40]!r} holds a NUL byte: no command can")
         if self.kind is not Kind.LINES and not self.words:
             raise UsageError("the command is empty")
-        needs, render = _COMPILERS[self.kind](self.words)
-        object.__setattr__(self, "needs", needs)
-        object.__setattr__(self, "_render", render)
-        object.__setattr__(
-            self, "_digest", sha256(_pack(b"hostler template 1", self.kind.encode(), *self.words))
-        )
+        _ = self._render  # whatever is wrong with the words is said now
+
+    @cached_property
+    def _compiled(self) -> tuple[int, Callable[[Args, int], Rendered]]:
+        return _COMPILERS[self.kind](self.words)
+
+    @cached_property
+    def _render(self) -> Callable[[Args, int], Rendered]:
+        return self._compiled[1]
+
+    @cached_property
+    def _digest(self) -> Any:
+        return sha256(_pack(b"hostler template 1", self.kind.encode(), *self.words))
+
+    @cached_property
+    def needs(self) -> int:
+        """How many arguments a job must have."""
+        return self._compiled[0]
 
     @classmethod
     def parse(cls, words: Sequence[str | bytes], *, shell: bool | None = None) -> Template:
@@ -179,8 +189,7 @@ def _compile_argv(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
     return needs, render
 
 
-@dataclass(frozen=True, slots=True)
-class _Spread:
+class _Spread(Struct, frozen=True):
     """A word that is only {}: it becomes as many words as there are arguments; every other stays one."""
 
     part: Callable[[bytes], bytes]

@@ -7,8 +7,9 @@ column. Nothing here opens a file or looks up a run: `^FILE` and `@last:failed` 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv6Address
+
+from msgspec import Struct
 
 from hostler.model.hosts import USER
 from hostler.model.nodesets import LIMIT, Pattern, Unreadable, read_pattern
@@ -26,34 +27,29 @@ _BLANKS = re.compile(r"\s*")
 _SIGN = re.compile(r"(&\s*!|[,&!^])")
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(Struct, frozen=True):
     """Hosts called by name, or by address when no such name is known."""
 
     pattern: Pattern
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(Struct, frozen=True):
     """Every host that carries a tag, or belongs to a group."""
 
     tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class Everything:
+class Everything(Struct, frozen=True):
     """Every host of the inventory."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostFile:
+class HostFile(Struct, frozen=True):
     """The hosts that a file names: `^` and a path, which is all the rest of the text, signs and blanks too."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResultSet:
+class ResultSet(Struct, frozen=True):
     """The hosts of an earlier run that came to some result.
 
     `run` is a run's number, or "last"; `state` one of RESULT_STATES; `out`, where not None, is text that the
@@ -65,8 +61,7 @@ class ResultSet:
     out: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
+class Term(Struct, frozen=True, kw_only=True):
     """One atom of a target text with the user and port bound to it; `sign` is what stands before it.
 
     `column` counts from 1, `sign` is one of `,` `&` `!` `^` (the first term's is `,`).

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hostler.clock import Clock, SystemClock
 from hostler.errors import ProviderError, UsageError

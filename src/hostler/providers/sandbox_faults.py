@@ -17,8 +17,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 import hostler
 from hostler.errors import ProviderError, UsageError
@@ -41,8 +42,7 @@ FILE = "fault.json"
 CLEAR = "clear"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """One way for a host to go wrong.
 
     One that `stays` does so until it is cleared, or for `seconds` where those are given and nobody says otherwise; the
@@ -56,8 +56,7 @@ class Fault:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(Struct, frozen=True, kw_only=True):
     """The fault that a host has now: since and until when, in seconds since the epoch, and who holds it.
 
     `port` is where its sshd listens meanwhile.

@@ -7,7 +7,6 @@ It must never trust a folder that another account could have written, nor read a
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import os
@@ -15,9 +14,11 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from hostler.errors import ProviderError, UsageError
 from hostler.model.hosts import Host
@@ -29,8 +30,7 @@ MARK = "HOSTLER_SANDBOX"
 _FOLDER = re.compile(r"sbx-[0-9a-f]{16}\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """All that is written down about one sandbox host.
 
     `command` is its SSH server's argv, `environment` what is set for all that is begun through it; `controller` the
@@ -91,8 +91,7 @@ class Record:
         return living(self.keeper) is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """A host's folder and what stands in it; the record is None when it is missing or makes no sense."""
 
     id: str
@@ -218,7 +217,7 @@ def _order(entry: Entry) -> tuple[int, float, int, str]:
 def write(folder: Path, record: Record) -> None:
     """Replace the record in a host's folder: the old one or the new one is there, never a part."""
     draft = folder / f".record-{os.getpid()}"
-    private(draft, json.dumps(dataclasses.asdict(record)))
+    private(draft, json.dumps(to_builtins(record)))
     os.rename(draft, folder / "record.json")
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -235,7 +234,7 @@ def rewrite(
         return []
     with registry.lock(seconds=seconds):
         changed = [
-            (entry.folder, dataclasses.replace(entry.record, **changes))
+            (entry.folder, replace(entry.record, **changes))
             for entry in registry.entries()
             if entry.up and entry.record and which(entry.record)
         ]
@@ -276,8 +275,7 @@ def read(folder: Path) -> Record | None:
     try:
         with open(folder / "record.json", "rb") as file:
             fields = json.loads(file.read(1 << 20))
-        known = {field.name for field in dataclasses.fields(Record)}
-        fields = {name: value for name, value in fields.items() if name in known}
+        fields = {name: value for name, value in fields.items() if name in Record.__struct_fields__}
         for name in ("controller", "keeper", "server"):
             fields[name] = fields.get(name) and Pin(**fields[name])
         fields["command"] = tuple(fields["command"])

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dataclasses
 import os
 import select
 import signal
@@ -21,6 +20,8 @@ import socket
 import sys
 import time
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from hostler.providers.sandbox_files import MARK, Record, read, remove, write
 from hostler.providers.sandbox_procs import Process, below, children, end_all, marked, pin
@@ -53,7 +54,7 @@ class Keeper:
         for number in _HANDLED:
             signal.signal(number, self._noted)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-        self._record = dataclasses.replace(self._record, keeper=pin(os.getpid()))
+        self._record = replace(self._record, keeper=pin(os.getpid()))
         write(self._folder, self._record)
         environment = {
             name: os.environ[name] for name in ("PATH", "HOME", "TZ", "PYTHONPATH") if name in os.environ
@@ -68,7 +69,7 @@ class Keeper:
         until = time.monotonic() + READY_WITHIN
         while not self._stop and time.monotonic() < until:
             if (self._folder / "server.pid").exists() and _banner(self._record.address, self._record.port):
-                self._record = dataclasses.replace(self._record, server=pin(self._server))
+                self._record = replace(self._record, server=pin(self._server))
                 write(self._folder, self._record)
                 return ""
             self._wait(0.01)

@@ -11,8 +11,9 @@ import os
 import secrets
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from hostler.errors import ProviderError
 from hostler.providers import sandbox_sshd
@@ -22,8 +23,7 @@ from hostler.providers.sandbox_procs import pin
 PORTS = (22, 2222, 2022, 22022)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class Launch(Struct, frozen=True, kw_only=True):
     """What the hosts of one launch have in common.
 
     `run` is None by hand; `now` seconds since the epoch, `lifetime` the fuse in seconds; `environment` is set for all

@@ -13,13 +13,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 PAUSE = 0.005
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
+class Pin(Struct, frozen=True, kw_only=True):
     """One process, named so that no later one can be taken for it: pid, start in clock ticks, boot."""
 
     pid: int
@@ -27,8 +27,7 @@ class Pin:
     boot: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class Process(Struct, frozen=True, kw_only=True):
     """A process at the moment of looking. A zombie has ended and only waits to be collected.
 
     `name` is what the kernel calls its program: good for telling kinds apart below a known parent, never for finding.

@@ -15,8 +15,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from hostler.errors import ProviderError, UsageError
 from hostler.providers.sandbox_files import private
@@ -27,8 +28,7 @@ NO_SHELL = frozenset({"nologin", "false", "true", "sync"})
 _PLACES = "/usr/sbin:/usr/local/sbin:/sbin:/usr/lib/ssh"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Server(Struct, frozen=True, kw_only=True):
     """Which program answers. `sshd` is its path, None for AsyncSSH; `why` says why it is not the usual one."""
 
     sshd: str | None

@@ -6,7 +6,6 @@ It must never leave a host behind that nobody knows of: what was begun in a call
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import selectors
 import subprocess
@@ -14,6 +13,9 @@ import sys
 import time
 from pathlib import Path
 from typing import NoReturn
+
+import msgspec
+from msgspec.structs import replace
 
 import hostler
 from hostler.errors import ProviderError, UsageError
@@ -113,11 +115,11 @@ def _keeper(folder: Path) -> tuple[int, subprocess.Popen[bytes]]:
     """Start a keeper, detached; the end of a pipe on which it will say one line, and the process that forks it."""
     answer, mouth = os.pipe2(os.O_CLOEXEC)
     # Absolute, since the keeper doesn't stand where we stand; little else, since hosts don't share our secrets.
-    root = str(Path(hostler.__file__).parent.parent)
+    roots = dict.fromkeys(str(Path(str(package.__file__)).parent.parent) for package in (hostler, msgspec))
     environment = {name: os.environ[name] for name in ("HOME", "TZ", MARK) if name in os.environ}
     environment |= {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "PYTHONPATH": root,
+        "PYTHONPATH": ":".join(roots),
     }
     try:
         starter = subprocess.Popen(
@@ -139,7 +141,7 @@ def _keeper(folder: Path) -> tuple[int, subprocess.Popen[bytes]]:
 
 def _taken_over(registry: Registry, record: Record) -> Record:
     """The record with this process as the one that answers for the host."""
-    mine = dataclasses.replace(record, controller=pin(os.getpid()))
+    mine = replace(record, controller=pin(os.getpid()))
     write(registry.path / record.id, mine)
     return mine
 

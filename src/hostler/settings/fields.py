@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 from hostler.model.secrets import SecretSource
@@ -18,8 +19,7 @@ Taken = str | bool | tuple[str, ...]
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Struct, frozen=True, kw_only=True):
     """One key. `name` is how the verb calls it, `what` the kind of its value for people (N, DUR, FILE).
 
     `names` is what a project's file may not say with it (a key, a program), `never` why it is no setting at all;

@@ -10,9 +10,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from hostler.errors import SpecError
 
@@ -27,8 +28,7 @@ _KEY = re.compile(
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(Struct, frozen=True, kw_only=True):
     """What one file says. `shown` is its name in complaints, `folder` where its relative paths begin."""
 
     kind: Literal["project", "user"]

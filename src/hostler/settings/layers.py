@@ -6,8 +6,9 @@ It must never pass a key over that nobody knows, nor let a project's file say wh
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 from hostler.settings.fields import Field, Taken, did_you_mean
@@ -22,8 +23,7 @@ Source = Literal["env", "project", "user"]
 Tree = Mapping[tuple[str, ...], Mapping[str, Field]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
+class Value(Struct, frozen=True, kw_only=True):
     """A value that was set, and where: `place` is file:line or the variable's name."""
 
     value: Taken
@@ -31,8 +31,7 @@ class Value:
     place: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layers:
+class Layers(Struct, frozen=True, kw_only=True):
     """The environment and the files, to be asked for the values of verbs.
 
     `verbs` are the first words that a verb can have; `tree` gives the fields of them all, and costs so much that it is

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from hostler.errors import StoreError
 from hostler.model.events import HostEnrolled, JobsAccepted, JobsCancelled, RequestAnswered, RequestMade
@@ -36,7 +37,7 @@ def wish_from_json(kind: str, text: str) -> Wish | None:
     args: dict[str, Any] = json.loads(text)
     if "hosts" in args:
         args["hosts"] = [host_from_json(json.dumps(host)) for host in args["hosts"]]
-    known = {name: args[name] for name in found.__dataclass_fields__ if name in args}
+    known = {name: args[name] for name in found.__struct_fields__ if name in args}
     wish: Wish = found(**{name: tuple(v) if isinstance(v, list) else v for name, v in known.items()})
     return wish
 

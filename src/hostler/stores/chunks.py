@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from zlib import crc32
+
+from msgspec import Struct
 
 RECORD = struct.Struct("<IIBxxB")
 SIZE = RECORD.size
@@ -21,8 +22,7 @@ CHECKED = 32 << 20
 _LARGEST = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """How much of an output file is whole: bytes of data, records, and the lengths of both streams."""
 
     data: int = 0

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 from hostler.model.hosts import Host
@@ -38,7 +39,7 @@ def unpack_args(packed: bytes) -> tuple[bytes, ...]:
 
 def host_to_json(host: Host) -> str:
     """A Host's facts, without those that are left open."""
-    facts = {f.name: getattr(host, f.name) for f in fields(host)}
+    facts = {name: getattr(host, name) for name in host.__struct_fields__}
     facts["tags"] = sorted(host.tags)
     return json.dumps({name: value for name, value in facts.items() if value not in (None, [], (), "")})
 
@@ -53,7 +54,7 @@ def host_from_json(text: str) -> Host:
 
 def spec_to_json(spec: BatchSpec) -> str:
     """A batch's spec as JSON."""
-    return json.dumps({f.name: getattr(spec, f.name) for f in fields(spec)})
+    return json.dumps({name: getattr(spec, name) for name in spec.__struct_fields__})
 
 
 def spec_from_json(text: str) -> BatchSpec:
@@ -63,6 +64,5 @@ def spec_from_json(text: str) -> BatchSpec:
     return BatchSpec(**facts)
 
 
-def _known(kind: type, facts: dict[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(kind)}
-    return {name: value for name, value in facts.items() if name in names}
+def _known(kind: type[Struct], facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name in kind.__struct_fields__}

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hostler.clock import Clock
 from hostler.errors import RunBusy, StoreError, UsageError
@@ -35,8 +37,7 @@ _JOB = ("run", "seq", "key", "args", "state", "tries", "attempts")
 _REQUEST_JOB = ("request", "seq", "key", "args")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """Proof that a run is ours: its epoch stands in every turn, `seq` is the number of the run's last event.
 
     `last_seen` is a moment by which the owner before us had died, None when nobody knows.

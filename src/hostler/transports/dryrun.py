@@ -6,15 +6,15 @@ For rehearsals and tests. It must never contact anybody, nor make up output.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hostler.errors import LineLost
 from hostler.model.hosts import Host
 from hostler.ports import Finished
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class Planned(Struct, frozen=True, kw_only=True):
     """What would be done: `what` is connect, run, stream, put or get; `text` the command line or the path."""
 
     host: Host

@@ -10,10 +10,10 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncssh
+from msgspec import Struct, field
 
 from hostler.model.secrets import Secret
 from hostler.transports.certificates import valid_before
@@ -23,8 +23,7 @@ from hostler.transports.sshconfig import Way
 USUAL = ("id_ed25519_sk", "id_ecdsa_sk", "id_ed25519", "id_ecdsa", "id_rsa")
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """What one key file gave: pairs, or the reason why none; the public halves that stand beside it.
 
     `until` is when its certificate ends, in seconds since the epoch.
@@ -36,8 +35,7 @@ class Loaded:
     until: float | None = None
 
 
-@dataclass(slots=True)
-class Hand:
+class Hand(Struct):
     """The keys for one login, in the order in which they are shown, and what to say when none is accepted."""
 
     pairs: list[asyncssh.SSHKeyPair] = field(default_factory=list)

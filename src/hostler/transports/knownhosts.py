@@ -14,17 +14,17 @@ import hmac
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path
 from re import IGNORECASE, Pattern, compile
+
+from msgspec import Struct
 
 LONGEST = 64 << 20  # bytes of one known_hosts file
 LOCK_WAIT = 10.0  # seconds to wait for another hostler that is writing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One key on record: where it stands, its marker ("", "cert-authority", "revoked") and its bytes."""
 
     path: str
@@ -43,8 +43,7 @@ class Entry:
         return f"{self.path}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(Struct, frozen=True, kw_only=True):
     """What is on record for one host: its keys, keys of the same name without port, authorities, revoked keys."""
 
     keys: tuple[Entry, ...] = ()

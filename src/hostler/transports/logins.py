@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hostler.model.secrets import Secret
 
@@ -25,8 +26,7 @@ PASSWORD = re.compile(
 ASKER = re.compile(r"\(?\S+@(?P<host>[^\s@]+?)(?:'s password|\) )")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secrets:
+class Secrets(Struct, frozen=True, kw_only=True):
     """The account's password, and the passphrase of its encrypted keys."""
 
     password: Secret | None = None

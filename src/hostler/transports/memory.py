@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from hostler.errors import Crowded, HostError, HostKeyMismatch, HostRefused, LineLost, Unreachable
 from hostler.model.hosts import Host
@@ -20,8 +21,7 @@ STDERR_TAIL = 8 << 10
 UNREAD = 2 << 20
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class MemoryHost:
+class MemoryHost(Struct, kw_only=True, eq=False):
     """One machine, reached by `address` and `port`, whose switches may be turned at any time.
 
     `listening` False refuses connections, `silent` True takes them and says nothing, `accepts` False lets nobody

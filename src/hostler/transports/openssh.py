@@ -12,11 +12,11 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import asyncssh
+from msgspec import Struct
 
 from hostler.errors import HostError, HostRefused, Unreachable
 from hostler.model.hosts import Host
@@ -51,8 +51,7 @@ ATTACH = 5.0  # seconds for a control socket to answer
 ASKING = 8  # `ssh -G` at once
 
 
-@dataclass(slots=True)
-class Opened:
+class Opened(Struct):
     """A line, and the control socket that others can go through it by."""
 
     line: Muxed

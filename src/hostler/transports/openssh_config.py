@@ -11,8 +11,9 @@ import os
 import pwd
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from hostler.errors import HostRefused, Unreachable
 from hostler.model.hosts import Host
@@ -21,8 +22,7 @@ from hostler.transports.sshconfig import USER_KNOWN_HOSTS, Way, known_hosts_file
 PATIENCE = 10.0  # seconds for the ssh program to answer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """A host's way, the user's own control socket for it if there is one, and variables for its commands.
 
     `words` are those that ssh knows and has a value for, in small letters.

@@ -13,8 +13,9 @@ import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
+
+from msgspec import Struct, field
 
 KEPT = 30  # lines of what it says
 LINE = 8 << 10  # bytes of one line
@@ -24,8 +25,7 @@ LAST_WORDS = 0.2  # seconds for what it said before it ended
 OFFER = re.compile(r"(?P<name>.*) \S+ (?P<print>SHA256:\S+)(?P<rest>.*)")
 
 
-@dataclass(slots=True)
-class Heard:
+class Heard(Struct):
     """What the program told: facts from its notes, and its own lines to people.
 
     `tried` are the keys that were offered, agent's ones as None; `shown` is the host's key: its type and fingerprint,

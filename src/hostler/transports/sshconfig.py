@@ -10,9 +10,10 @@ import asyncio
 import getpass
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from hostler.errors import HostRefused
 from hostler.model.hosts import Host
@@ -40,8 +41,7 @@ USER_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 GLOBAL_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class Way(Struct, frozen=True, kw_only=True):
     """How to reach one host: where to dial, as whom, with which keys, through which others.
 
     `keys` are files named for this host, empty for the account's usual ones; `only` says that the agent may add

@@ -9,11 +9,12 @@ import glob
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import translate
 from importlib.util import find_spec
 from pathlib import Path
 from re import compile
+
+from msgspec import Struct
 
 STRICT_WORD = "stricthostkeychecking"
 UNREAD = ("knownhostscommand", "revokedhostkeys", "verifyhostkeydns")
@@ -39,8 +40,7 @@ BARE = ("all", "canonical", "final")
 DEPTH, FILES, LONGEST = 8, 256, 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(Struct, frozen=True, kw_only=True):
     """One occurrence of a word: the blocks that it stands in (None for a Match), its value and place."""
 
     word: str
@@ -71,8 +71,7 @@ def matches(patterns: Sequence[str], name: str) -> bool:
     return hit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class Survey(Struct, frozen=True, kw_only=True):
     """What the files hold: those words in the order that counts, and the Host lines.
 
     `unreadable` is a Match that AsyncSSH can't read, and so none of it. `alike` says that hosts whom the same Host

@@ -6,8 +6,9 @@ Made of plain values. It must never guess: what nobody recorded is left out, and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from textwrap import wrap
+
+from msgspec import Struct
 
 from hostler.engine.hands import DELAYS
 from hostler.model.events import Event, HostConnected, HostLost, HostOut, HostReleased, HostStruck
@@ -20,16 +21,14 @@ from hostler.views.words import ending_words, took, when
 FREE = (Ending.LOST, Ending.INTERRUPTED, Ending.UNREACHABLE, Ending.REVOKED, Ending.CANCELLED)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """One sentence, and the moment that it tells of; None for what holds now."""
 
     at: float | None
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostStanding:
+class HostStanding(Struct, frozen=True, kw_only=True):
     """A host of the run at this moment: its state, its trouble, the events that name it, and what it holds."""
 
     name: str
@@ -41,8 +40,7 @@ class HostStanding:
     slots: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStanding:
+class RunStanding(Struct, frozen=True, kw_only=True):
     """The run at this moment: who works on it, what holds it up, and what jobs may cost."""
 
     number: int

@@ -16,14 +16,14 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import IO
+
+from msgspec import Struct
 
 PIECE = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class _Spooled:
+class _Spooled(Struct, frozen=True):
     """Bytes that wait in the spool file."""
 
     offset: int

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from hostler.engine.alike import Cluster
 from hostler.engine.summary import HostFigures, Summary
@@ -25,8 +26,7 @@ KINDS, NAMES, HOSTS, TROUBLED = 10, 5, 32, 12
 RED, GREEN, BOLD, PLAIN = "31", "32", "1", "0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slow:
+class Slow(Struct, frozen=True, kw_only=True):
     """An attempt that took long: its job and number, host, seconds, and command as one harmless line."""
 
     job: int
@@ -36,8 +36,7 @@ class Slow:
     command: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class Findings(Struct, frozen=True, kw_only=True):
     """What a report tells beside the summary.
 
     `failures` come most first, `commands` holds those of the jobs that are named first; `looked_at` is how many bad

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import nsmallest
+
+from msgspec import Struct
 
 from hostler.model.durations import format_duration
 from hostler.model.events import (
@@ -45,8 +46,7 @@ DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 Key = tuple[int, int]
 
 
-@dataclass(slots=True)
-class Row:
+class Row(Struct):
     """One running attempt: its worker, when it began, the end of what it printed."""
 
     worker: int

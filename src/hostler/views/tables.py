@@ -7,13 +7,13 @@ the end of every run. Nothing here may look at the screen: the width comes from 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hostler.views.text import columns, fit
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column's head; `right` lines its cells up on the right; `widest` columns at most, None for what is left."""
 
     head: str

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from zlib import crc32
+
+from msgspec import Struct
 
 from hostler.errors import StoreError
 from hostler.model.durations import format_duration
@@ -39,8 +40,7 @@ LONGEST_NAME = 200
 Key = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(Struct, frozen=True, kw_only=True):
     """Where the view learns what it tells: of a run's attempts, by (job, n), and of their output.
 
     `ended_since` gives what ended behind an event's number, in order; `running` all that has begun and not ended.
@@ -56,8 +56,7 @@ class Told:
     read: Callable[[str, int, int], bytes]
 
 
-@dataclass(slots=True)
-class Telling:
+class Telling(Struct):
     """An attempt that runs: which file tells of it, how much of its output is there, and how much there was to tell."""
 
     name: str

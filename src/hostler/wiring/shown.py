@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from hostler.engine.batch import Batch
 from hostler.model.endings import Ended
@@ -37,8 +38,7 @@ def output_by(
     return LineOutput(printer, console) if wanted.line_buffer else JobOutput(printer)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredOrder:
+class StoredOrder(Struct, frozen=True):
     """A run's jobs as its store has them, and the attempts that ended behind event number `since`."""
 
     reader: Reader

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hostler.model.runs import BatchSpec
 from hostler.model.secrets import Secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """How a controller is to work on a run. `options` override the run's own from now on.
 
     `launch` is how many machines `provider` is to launch for it; with `keep` they are left running at its end.

@@ -5,7 +5,7 @@ It must never look at a table while nothing was committed, and never ask the eng
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from hostler.engine.facts import Asked
 from hostler.model.requests import Cancel, Stop

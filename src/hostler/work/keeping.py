@@ -6,7 +6,7 @@ once. Nothing is lost by that: a host keeps all output until the result is ackno
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from hostler.model.jobs import OutputRef
 from hostler.model.reports import Output, Result
@@ -19,8 +19,7 @@ PATIENCE = 1.0
 Key = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """Where an attempt's output is kept, None when there is none, and the output itself when it was short."""
 
     ref: OutputRef | None
@@ -28,8 +27,7 @@ class Kept:
     err: bytes | None = None
 
 
-@dataclass(slots=True)
-class Gathered:
+class Gathered(Struct):
     """Output of one attempt that is not on disk yet."""
 
     since: float

@@ -6,7 +6,8 @@ Attempts come one by one, in order of job and attempt, however many there are.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 from hostler.model.jobs import JobState
@@ -27,8 +28,7 @@ MANY = 1 << 62
 FROM = "FROM attempt a JOIN worker w ON w.run = a.run AND w.id = a.worker"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRow:
+class JobRow(Struct, frozen=True, kw_only=True):
     """One job as the store keeps it, for people. `attempts` is the number of its last attempt, 0 without one."""
 
     job: int

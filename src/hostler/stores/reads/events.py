@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from hostler.model.events import AttemptDispatched, AttemptEnded, AttemptStarted, Event, from_data
 from hostler.model.jobs import Ending, JobState, OutputRef
@@ -24,8 +25,7 @@ _ATTEMPT = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownEvent:
+class UnknownEvent(Struct, frozen=True, kw_only=True):
     """An event of a type that this version has no class for, as it was written."""
 
     type: str

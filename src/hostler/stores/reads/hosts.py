@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
+
+from msgspec import Struct
 
 from hostler.errors import UsageError
 from hostler.model.events import Event, from_data
@@ -15,8 +16,7 @@ from hostler.stores.packing import host_from_json
 from hostler.stores.reading import Reader, Row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerRow:
+class WorkerRow(Struct, frozen=True, kw_only=True):
     """One host of a run as the store keeps it, for people. `why` is its trouble at this moment, "" for none."""
 
     id: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hostler.model.jobs import Ending, JobState
 from hostler.model.runs import AttemptRow
@@ -17,8 +18,7 @@ NOT_THE_JOBS = (*ENDED_BY_HOST, Ending.INTERRUPTED.value)
 NOT_WELL = tuple(state for state in JobState if state.final and state is not JobState.OK)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadJob:
+class BadJob(Struct, frozen=True, kw_only=True):
     """A job that did not end well, with its last attempt, if it had one."""
 
     job: int
@@ -27,8 +27,7 @@ class BadJob:
     last: AttemptRow | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerFigures:
+class WorkerFigures(Struct, frozen=True, kw_only=True):
     """What one worker did. `busy` adds up the seconds of its attempts, `mean` is their average.
 
     `failed` counts attempts that the job ended badly, `gone` those that the host lost, `interrupted` those that we
