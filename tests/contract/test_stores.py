@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from hostler.stores.sqlite import open_store
+from hostler.model.storeurls import StoreUrl
+from hostler.stores.choosing import open_store
+from hostler.stores.sqlite import open_store as open_sqlite
 from hostler.stores.store import RowStore
 from tests.contract.store_reads_suite import StoreReadsContract
 from tests.contract.store_requests_suite import StoreRequestsContract
 from tests.contract.store_suite import StoreContract
+from tests.own_postgres import emptied, postgres
+
+__all__ = ["emptied", "postgres"]
 
 
 class TestInMemory(StoreContract, StoreReadsContract, StoreRequestsContract):
@@ -19,7 +24,7 @@ class TestInMemory(StoreContract, StoreReadsContract, StoreRequestsContract):
 
     @pytest.fixture
     async def store(self) -> AsyncIterator[RowStore]:
-        store = open_store(None)
+        store = open_sqlite(None)
         yield store
         await store.close()
 
@@ -29,6 +34,16 @@ class TestSqliteFile(StoreContract, StoreReadsContract, StoreRequestsContract):
 
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[RowStore]:
-        store = open_store(tmp_path)
+        store = open_sqlite(tmp_path)
+        yield store
+        await store.close()
+
+
+class TestPostgres(StoreContract, StoreReadsContract, StoreRequestsContract):
+    """The store in a PostgreSQL database."""
+
+    @pytest.fixture
+    async def store(self, emptied: StoreUrl, tmp_path: Path) -> AsyncIterator[RowStore]:
+        store = open_store(tmp_path, url=emptied)
         yield store
         await store.close()

@@ -6,14 +6,40 @@ Imported only when a store's version differs from ours: Alembic takes longer to 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hostler.errors import StoreError
 from hostler.stores.versions import APPLICATION
 
 
 def migrate(file: Path, *, version: int) -> None:
-    """Bring the database `file` up to `version`, or leave it as it is and raise StoreError."""
+    """Bring the SQLite database `file` up to `version`, or leave it as it is and raise StoreError."""
+    upgrade(
+        "sqlite://",
+        lambda: _connect(file),
+        begin=["BEGIN IMMEDIATE"],
+        end=[f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {version}"],
+        version=version,
+        failed=lambda why: f"{file}: can't be brought up to date, and is as it was ({why})",
+    )
+
+
+def upgrade(
+    kind: str,
+    connect: Callable[[], Any],
+    *,
+    begin: Sequence[str],
+    end: Sequence[str],
+    version: int,
+    failed: Callable[[str], str],
+) -> None:
+    """Bring a database up to `version` between the statements `begin` and `end`, in one transaction.
+
+    `kind` is SQLAlchemy's name of it, `connect` opens a connection of its driver. Raises StoreError with the words of
+    `failed`, which is told why.
+    """
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import create_engine
@@ -22,17 +48,17 @@ def migrate(file: Path, *, version: int) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    engine = create_engine("sqlite://", creator=lambda: _connect(file), poolclass=NullPool)
+    engine = create_engine(kind, creator=connect, poolclass=NullPool)
     try:
         with engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            for statement in begin:
+                connection.exec_driver_sql(statement)
             config.attributes["connection"] = connection
             command.upgrade(config, f"{version:04}")
-            connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION}")
-            connection.exec_driver_sql(f"PRAGMA user_version = {version}")
-            connection.exec_driver_sql("COMMIT")
+            for statement in (*end, "COMMIT"):
+                connection.exec_driver_sql(statement)
     except Exception as error:
-        raise StoreError(f"{file}: can't be brought up to date, and is as it was ({error})") from error
+        raise StoreError(failed(str(error))) from error
 
 
 def _connect(file: Path) -> sqlite3.Connection:

@@ -10,12 +10,13 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from hostler.clock import Clock, SystemClock
+from hostler.stores.beside import beside
 from hostler.stores.database import Db, Hold
 from hostler.stores.failures import from_sqlite, naming
 from hostler.stores.opening import connect
@@ -202,21 +203,11 @@ class SqliteDatabase:
             self._db.execute("ROLLBACK")
 
     async def _beside(self, work: Callable[[], None]) -> None:
-        """Do what may wait, in the disk's thread. A cancelled caller leaves only once that is done."""
+        """Do what may wait, in the disk's thread."""
         if self._disk is None:
             work()
-            return
-        done = asyncio.get_running_loop().run_in_executor(self._disk, work)
-        try:
-            await asyncio.shield(done)
-        except asyncio.CancelledError:
-            while not done.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([done])
-            if not done.cancelled() and done.exception() is None:
-                raise
-            self._roll_back()
-            raise
+        else:
+            await beside(self._disk, work)
 
 
 class _InMemory:
