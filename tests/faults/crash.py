@@ -23,7 +23,7 @@ from tests.command import Hostler, Running, sessions
 from tests.door import Door, entry
 from tests.faults.frame import Tally, Trial, fault
 from tests.faults.judge import Verdict, judge
-from tests.faults.plan import Plan, count_begun
+from tests.faults.plan import Gates, Plan, count_begun
 from tests.lab import Lab
 
 WAYS = ("asyncssh", "asyncssh", "openssh")
@@ -101,37 +101,35 @@ def _entry(door: Door, number: int, *, python: bool, spool: Path | None) -> str:
     return entry(host, f"{'door' if python else 'sh'}{number}").replace("}\n", f", vars: {{{words}}}}}\n")
 
 
-def play(
-    ground: Ground, plan: Plan, *, chance: random.Random, until: float, kills: int, cuts: int
-) -> Verdict:
-    """One round: begin a run, kill and cut so often by chance, let it end, judge it."""
+def play(ground: Ground, plan: Plan, *, chance: random.Random, until: float, harm: Sequence[str]) -> Verdict:
+    """One round: begin a run, kill and cut as `harm` says, let it end, judge it."""
     hostler = ground.hostler
     effects = hostler.folder / f"effects{len(ground.codes)}"
     given = ["-i", "hosts.yaml", "-j", str(chance.randint(2, 5)), *plan.options, *_way(chance)]
-    running = hostler.start("batch", *given, *plan.words(effects), stdin=plan.lines)
-    # The first one is not killed before its jobs are on disk: the promise begins with the run's number.
-    wait(lambda: count_begun(effects) or running.process.poll() is not None, seconds=60.0)
-    for what in _order(kills, cuts, chance):
-        if time.monotonic() > until:
-            break
-        if not _moment(ground, running, effects, chance):
-            break
-        if what == "cut":
-            ground.cut(chance)
-            continue
-        running.kill()
-        ground.kills += 1
-        if chance.random() < 0.2:
-            ground.cut(chance)
-        running = hostler.start("batch", "--resume", "last", *_way(chance))
-    done = running.wait(PATIENCE)
+    with Gates(effects, len(harm)) as gates:
+        running = hostler.start("batch", *given, *plan.words(effects), stdin=plan.lines)
+        # The first one is not killed before its jobs are on disk: the promise begins with the run's number.
+        wait(lambda: count_begun(effects) or running.process.poll() is not None, seconds=60.0)
+        for number, what in enumerate(harm):
+            if time.monotonic() > until or not _moment(ground, running, effects, chance):
+                break
+            if what == "kill":
+                running.kill()
+                ground.kills += 1
+            if what == "cut" or chance.random() < 0.2:
+                ground.cut(chance)
+            if what == "kill":
+                running = hostler.start("batch", "--resume", "last", *_way(chance))
+            gates.open(number)
+        gates.open(len(harm))
+        done = running.wait(PATIENCE)
     ground.codes.append(done.code)
     ground.jobs += len(plan.tasks)
     return judge(hostler, plan=plan, effects=effects)
 
 
-def _order(kills: int, cuts: int, chance: random.Random) -> Sequence[str]:
-    what = ["kill"] * kills + ["cut"] * cuts
+def _order(harm: int, chance: random.Random) -> Sequence[str]:
+    what = ["cut" if number % 3 == 0 else "kill" for number in range(harm)]
     chance.shuffle(what)
     return what
 
@@ -155,7 +153,7 @@ def _moment(ground: Ground, running: Running, effects: Path, chance: random.Rand
         wait(lambda: over() or ground.lines(), seconds=5.0)
         more, most = chance.randint(0, 3), chance.uniform(0.0, 0.25)
     begun = count_begun(effects)
-    wait(lambda: over() or count_begun(effects) >= begun + more, seconds=4.0)
+    wait(lambda: over() or count_begun(effects) >= begun + more, seconds=1.0)
     wait(over, seconds=most)
     return not over()
 
@@ -167,11 +165,11 @@ def wait(true: Callable[[], object], *, seconds: float) -> None:
         time.sleep(0.03)
 
 
-def rounds(
-    trial: Trial, *, jobs: int, kills: int, cuts: int, a_round: int, name: str = ""
-) -> Iterator[Tally]:
-    """Play rounds of `a_round` jobs until so many jobs, kills and cuts are had, or the time is over."""
-    per_kill, per_cut = max(2, a_round // 3), max(1, a_round // 5)
+def rounds(trial: Trial, *, jobs: int, kills: int, cuts: int, a_round: int, harm: int) -> Iterator[Tally]:
+    """Play rounds of `a_round` jobs until so many jobs, kills and cuts are had, or the time is over.
+
+    Every other round lasts until it was injured `harm` times; those between have jobs that hang, and end when they do.
+    """
     with playground(trial.folder) as ground:
         while ground.jobs < jobs or ground.kills < kills or ground.cuts < cuts:
             if trial.left < 0:
@@ -179,22 +177,23 @@ def rounds(
                 break
             before = ground.kills + ground.cuts
             chance = random.Random(trial.chance.random())
-            plan = Plan.make(a_round, chance=chance, retries=chance.randint(0, 2))
+            gates = harm if len(ground.codes) % 2 == 0 else 0
+            plan = Plan.make(a_round, chance=chance, retries=chance.randint(0, 2), gates=gates)
             until = time.monotonic() + max(20.0, trial.left)
-            verdict = play(ground, plan, chance=chance, until=until, kills=per_kill, cuts=per_cut)
+            verdict = play(ground, plan, chance=chance, until=until, harm=_order(harm, chance))
             trial.say(f"   {_told(ground)}" + ("" if verdict.clean else f": {verdict}"))
-            yield verdict.tally(tries=ground.kills + ground.cuts - before, fault=name, note=_told(ground))
+            yield verdict.tally(tries=ground.kills + ground.cuts - before, note=_told(ground))
 
 
 def _told(ground: Ground) -> str:
-    codes = sorted(set(ground.codes))
-    return f"{ground.jobs} jobs, {ground.kills} kills, {ground.cuts} cuts; exit codes {', '.join(map(str, codes))}"
+    codes = ", ".join(map(str, sorted(set(ground.codes))))
+    return f"{ground.jobs} jobs, {ground.kills} kills, {ground.cuts} cuts; exit codes {codes}"
 
 
 @fault("controller killed, lines cut", sample=20.0, full=900.0)
 def crash(trial: Trial) -> Iterator[Tally]:
     """Kill the controller and cut lines at random, and resume, until all is done."""
     if trial.sample:
-        yield from rounds(trial, jobs=30, kills=1, cuts=1, a_round=30)
+        yield from rounds(trial, jobs=30, kills=1, cuts=1, a_round=30, harm=9)
     else:
-        yield from rounds(trial, jobs=300, kills=100, cuts=50, a_round=60)
+        yield from rounds(trial, jobs=300, kills=100, cuts=50, a_round=60, harm=33)

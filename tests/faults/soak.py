@@ -14,4 +14,4 @@ EVER = 1 << 30
 @fault("controller killed, lines cut, for long", under="soak", full=1200.0)
 def soak(trial: Trial) -> Iterator[Tally]:
     """Kill and cut until the time is over."""
-    yield from rounds(trial, jobs=EVER, kills=EVER, cuts=EVER, a_round=120)
+    yield from rounds(trial, jobs=EVER, kills=EVER, cuts=EVER, a_round=120, harm=60)
