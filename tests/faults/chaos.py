@@ -19,15 +19,13 @@ from pathlib import Path
 
 from hostler.providers.sandbox_procs import marked
 from tests.command import MARK, Running, sessions
-from tests.faults.crash import PATIENCE, Ground, playground, wait
+from tests.faults.crash import OVER, PATIENCE, Ground, playground, wait
 from tests.faults.frame import CannotTry, Tally, Trial, fault
 from tests.faults.judge import Verdict, judge
 from tests.faults.plan import Plan, count_begun
 
 #: What can't be helped where hosts and leases are injured, and has to be said.
 SAID = ("lost", "interrupted")
-#: Exit codes of a run that is over; with any other one the controller gave up, and is begun again.
-OVER = (0, 1, 3)
 SIZE = 24 << 20
 
 Undo = Callable[[], None]
@@ -148,7 +146,7 @@ class Chaos:
                 code = self.running.process.poll()
                 if code in OVER:
                     break
-                if code is not None:
+                if code is not None:  # it gave up, and will be begun again
                     self.resume()
                 self.injure()
                 wait(lambda: False, seconds=chance.expovariate(2.0))

@@ -27,6 +27,8 @@ from tests.faults.plan import Gates, Plan, count_begun
 from tests.lab import Lab
 
 WAYS = ("asyncssh", "asyncssh", "openssh")
+#: Exit codes of a run that is over as its jobs have it.
+OVER = (0, 1, 3)
 #: Seconds that a round may take to its end when nothing is injured any more.
 PATIENCE = 180.0
 
@@ -125,6 +127,8 @@ def play(ground: Ground, plan: Plan, *, chance: random.Random, until: float, har
         done = running.wait(PATIENCE)
     ground.codes.append(done.code)
     ground.jobs += len(plan.tasks)
+    if done.code not in OVER:
+        raise AssertionError(f"exit code {done.code}: {done.err[-1000:]}")
     return judge(hostler, plan=plan, effects=effects)
 
 
@@ -181,8 +185,10 @@ def rounds(trial: Trial, *, jobs: int, kills: int, cuts: int, a_round: int, harm
             plan = Plan.make(a_round, chance=chance, retries=chance.randint(0, 2), gates=gates)
             until = time.monotonic() + max(20.0, trial.left)
             verdict = play(ground, plan, chance=chance, until=until, harm=_order(harm, chance))
-            trial.say(f"   {_told(ground)}" + ("" if verdict.clean else f": {verdict}"))
+            trial.say(f"   {_told(ground)}")
             yield verdict.tally(tries=ground.kills + ground.cuts - before, note=_told(ground))
+            if not verdict.clean:
+                break
 
 
 def _told(ground: Ground) -> str:
