@@ -26,7 +26,7 @@ async def fill(folder: Path) -> None:
     await mine.turn(
         RunStarted(at=AT, epoch=1, owner="me", options={"j": 2}),
         HostConnected(at=AT, worker=1, spool="spool-1", boot="boot-1"),
-        HostLost(at=AT, worker=2, why="refused"),
+        HostLost(at=AT, worker=2, why="refused", fault="unreachable"),
     )
     await mine.turn(*(dispatched(job) for job in (1, 2, 3)))
     await mine.turn(

@@ -355,15 +355,15 @@ def test_a_late_result_of_a_lost_attempt_changes_nothing() -> None:
 def test_a_few_jobs_are_kept_for_hosts_that_are_just_coming_but_not_for_long() -> None:
     batch = small(4, workers=2)
     effects = up(batch, 1, slots=4)
-    assert len(sent(effects)) == 2 and any(isinstance(e, f.Rest) for e in effects)
-    _, effects = step(batch, [f.Rested(1)], at=11.1)
+    assert len(sent(effects)) == 2 and f.Wake(11.0, 1.0) in effects
+    _, effects = step(batch, [f.Woke(11.0)], at=11.1)
     assert len(sent(effects)) == 2
 
 
 def test_jobs_that_wait_on_a_busy_host_are_taken_back_when_another_is_idle() -> None:
     batch = small(4, workers=2)
     up(batch, 1, slots=2)
-    step(batch, [f.Rested(1)], at=11.1)
+    step(batch, [f.Woke(11.0)], at=11.1)
     assert len(batch.hands[1].open) == 4
     effects = up(batch, 2, slots=2)
     assert [(e.worker, len(e.serials)) for e in effects if isinstance(e, f.TakeBack)] == [(1, 1)]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hostler.cli.storing import store_option
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,6 +29,7 @@ FEW = 32
 @click.argument("name", metavar="RUN")
 @click.argument("what", metavar="JOB|HOST")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; times are seconds since the epoch.")
+@store_option
 def command(name: str, what: str, as_json: bool) -> None:
     """Say why a job or a host is where it is: what happened to it when, and what it waits for now.
 
@@ -127,7 +130,7 @@ def _job(seen: Look, number: int, *, now: float) -> _Explained:
 
 def _costs(attempt: AttemptRow) -> bool:
     """Whether an attempt's end has used up one of its job's tries."""
-    from hostler.engine.attempts import BLAMES_JOB
+    from hostler.model.jobs import BLAMES_JOB
 
     return attempt.ending in BLAMES_JOB
 

@@ -5,16 +5,18 @@ Only the job's own endings cost it a retry; what befell its host costs it nothin
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from hostler.engine import trust
 from hostler.engine.batch import Batch
 from hostler.engine.hands import Hand, Try
 from hostler.model.events import AttemptEnded, AttemptStarted, AttemptSuperseded
-from hostler.model.jobs import STATE_AFTER, Ending, JobState, OutputRef, Queued
+from hostler.model.jobs import BLAMES_JOB, STATE_AFTER, Ending, JobState, OutputRef, Queued
 from hostler.model.reports import Began, Lost, Refused, Renewed, Report, Result, Revoked
 
-#: Hosts that a job may lose before it is given up: it may be what kills them.
-LOSSES = 3
+#: Hosts that may be lost while a job runs there before it is quarantined: it must be what kills them.
+KILLS = 3
 WITHOUT_END = (Ending.REVOKED, Ending.INTERRUPTED)
-BLAMES_JOB = (Ending.EXIT, Ending.SIGNAL, Ending.TIMEOUT, Ending.OUTPUT_LIMIT)
 
 
 def heard(batch: Batch, hand: Hand, report: Report, output: OutputRef | None) -> None:
@@ -37,6 +39,7 @@ def heard(batch: Batch, hand: Hand, report: Report, output: OutputRef | None) ->
         if not held.started:
             batch.found = (hand, serial)
             batch.happen(AttemptStarted(at=batch.at - report.ago, job=held.queued.job, n=held.n))
+            trust.probed(batch, hand)
     elif isinstance(report, Revoked):
         give_back(batch, hand, held, "")
     elif isinstance(report, Refused):
@@ -50,17 +53,25 @@ def result(batch: Batch, hand: Hand, held: Try, report: Result, output: OutputRe
     """An attempt has ended, and its host says how."""
     queued, ending = held.queued, report.ending
     tries = queued.tries + (ending in BLAMES_JOB)
-    then = STATE_AFTER[ending]
-    if (ending in BLAMES_JOB and tries <= batch.spec.retries) or ending is Ending.INTERRUPTED:
+    then, again = STATE_AFTER[ending], batch.retry.takes(ending, report.code)
+    if again and ((ending in BLAMES_JOB and tries <= batch.spec.retries) or ending is Ending.INTERRUPTED):
         then = JobState.QUEUED
+    retired = trust.counts_out(batch, hand, ending)
+    if retired:  # it may have been the host's doing: what it failed last is not held against the job
+        then, tries = JobState.QUEUED, queued.tries
     ended(batch,
         hand, held, ending=ending, then=then, tries=tries, code=report.code, signal=report.signal,
         elapsed=report.elapsed, output=output, detail=report.detail,
     )  # fmt: skip
     if ending not in (Ending.INTERRUPTED, Ending.CANCELLED):
         hand.finished(report.elapsed, batch.at)
+    trust.ended(batch, hand, ending)
     if then is JobState.QUEUED:
-        requeue(batch, Queued(queued.job, queued.args, tries, held.n, hand.id), last=True)
+        since = batch.at if ending in BLAMES_JOB else None
+        later = replace(queued, tries=tries, attempts=held.n, avoid=hand.id, since=since)
+        requeue(batch, later, last=True)
+    if retired:
+        trust.retire(batch, hand)
 
 
 def late(batch: Batch, hand: Hand, report: Result | Lost) -> None:
@@ -72,15 +83,35 @@ def late(batch: Batch, hand: Hand, report: Result | Lost) -> None:
         batch.happen(AttemptSuperseded(at=batch.at, job=job, n=n, ending=report.ending, code=report.code))
 
 
-def lost(batch: Batch, hand: Hand, held: Try, why: str) -> None:
-    """Give an attempt up whose end nobody can tell; its job waits again, but not for ever."""
+def lost(
+    batch: Batch, hand: Hand, held: Try, why: str, *, silent: bool = False, at_work: bool = True
+) -> None:
+    """Give an attempt up whose end nobody can tell; its job waits again, but not for ever.
+
+    The host is struck for it. It counts against the job only where it was `at_work`: what takes host after host with it
+    is quarantined. A host that is `silent` was not heard to have lost it.
+    """
     queued = held.queued
-    batch.losses[queued.job] += 1
+    kills = queued.kills + at_work
     batch.given_up[hand.id, held.serial] = (queued.job, held.n)
-    then = JobState.QUEUED if batch.losses[queued.job] < LOSSES else JobState.LOST
-    ended(batch, hand, held, ending=Ending.LOST, then=then, tries=queued.tries, detail=why)
+    then = JobState.QUEUED
+    if kills >= KILLS:
+        then = JobState.QUARANTINED
+        why = f"{why}; {kills} hosts were lost while this job ran there"
+    elif not batch.retry.takes(Ending.LOST, None):
+        then = JobState.LOST
+    ended(batch,
+        hand, held, ending=Ending.LOST, then=then, tries=queued.tries, detail=why, kills=kills if at_work else 0,
+    )  # fmt: skip
+    trust.lost_work(batch, hand, why, silent=silent)
     if then is JobState.QUEUED:
-        requeue(batch, Queued(queued.job, queued.args, queued.tries, held.n, hand.id), last=False)
+        requeue(batch, replace(queued, attempts=held.n, avoid=hand.id, kills=kills, since=None), last=False)
+
+
+def at_work(hand: Hand) -> set[int]:
+    """The serials that may have begun on a worker: those that it said so of, and as many as it has slots, in order."""
+    first = sorted(hand.open)[: hand.slots]
+    return {*first, *(serial for serial, held in hand.open.items() if held.started)}
 
 
 def give_back(batch: Batch, hand: Hand, held: Try, why: str) -> None:
@@ -88,11 +119,12 @@ def give_back(batch: Batch, hand: Hand, held: Try, why: str) -> None:
     queued = held.queued
     ended(batch, hand, held, ending=Ending.REVOKED, then=JobState.QUEUED, tries=queued.tries, detail=why)
     avoid = hand.id if why else queued.avoid
-    requeue(batch, Queued(queued.job, queued.args, queued.tries, held.n, avoid), last=False)
+    requeue(batch, replace(queued, attempts=held.n, avoid=avoid, since=None), last=False)
 
 
 def ended(batch: Batch, hand: Hand, held: Try, *, ending: Ending, then: JobState, tries: int, code: int | None = None,
     signal: int | None = None, elapsed: float | None = None, output: OutputRef | None = None, detail: str = "",
+    kills: int = 0,
 ) -> None:  # fmt: skip
     """Record an attempt's end. A job that is to be cancelled is not tried again."""
     job = held.queued.job
@@ -112,6 +144,7 @@ def ended(batch: Batch, hand: Hand, held: Try, *, ending: Ending, then: JobState
             elapsed=elapsed,
             output=output,
             detail=detail,
+            kills=kills,
         )
     )
     for request in batch.cancelling.get(job, ()):
@@ -124,7 +157,4 @@ def requeue(batch: Batch, queued: Queued, *, last: bool) -> None:
         return
     if (queued.tries, queued.job) > batch.cursor:
         return
-    if last:
-        batch.window.append(queued)
-    else:
-        batch.window.appendleft(queued)
+    batch.take_in(queued, first=not last)

@@ -8,12 +8,15 @@ decided elsewhere: in `turn`, `attempts`, `lines` and `dealing`, which change th
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
 from typing import Any
 
 from msgspec.structs import replace
 
 from hostler.engine.facts import Ack, Effect, Wake
-from hostler.engine.hands import Hand, Try
+from hostler.engine.hands import OPEN_LIMIT, SUSPECT, Hand, Try
+from hostler.model.badhosts import BadHosts
 from hostler.model.events import (
     AttemptDispatched,
     AttemptEnded,
@@ -21,6 +24,9 @@ from hostler.model.events import (
     Event,
     HostConnected,
     HostEnrolled,
+    HostLost,
+    HostStruck,
+    HostTrusted,
     JobsAccepted,
     JobsCancelled,
     JobsRequeued,
@@ -31,7 +37,9 @@ from hostler.model.events import (
     StopRequested,
 )
 from hostler.model.halting import HaltRule
+from hostler.model.health import Health
 from hostler.model.jobs import JobState, Queued
+from hostler.model.retrying import RetryRule, delay_before
 from hostler.model.runs import BatchRows, BatchSpec
 
 
@@ -43,6 +51,7 @@ class Batch:
         self.counts: Counter[JobState] = Counter()
         self.hands: dict[int, Hand] = {}
         self.names: dict[str, int] = {}
+        self.health: dict[str, Health] = {}
         self.stopping = self.paused = False
         # From here on nothing is durable. `draining` qualifies `stopping`: what runs is let end by itself.
         self.draining = self.halted = False
@@ -50,10 +59,17 @@ class Batch:
         self.counted_before = 0
         self.awaited: set[float] = set()
         self.next_start = 0.0
+        self.retry = RetryRule.parse(spec.retry_on)
+        self.bad_hosts = BadHosts.parse(spec.max_bad_hosts) if spec.max_bad_hosts else None
+        # Waiting jobs that are here: those to be sent next, those whose next try is not due, those that may have taken
+        # hosts with them and are to get one to themselves.
         self.window: deque[Queued] = deque()
+        self.later: list[tuple[float, int, Queued]] = []
+        self.suspects: deque[Queued] = deque()
         self.cursor = (0, 0)
         self.loading = False
-        self.losses: Counter[int] = Counter()
+        #: Workers that were struck in this turn.
+        self.struck: set[int] = set()
         self.given_up: dict[tuple[int, int], tuple[int, int]] = {}
         # Jobs that are to be cancelled and the requests that say so; requests and what became of their jobs.
         self.cancelling: dict[int, set[int]] = {}
@@ -80,9 +96,12 @@ class Batch:
         batch.stopping, batch.draining, batch.paused = rows.stopping, rows.draining, rows.paused
         for worker in rows.workers:
             batch.names[worker.host.name] = worker.id
-            batch.hands[worker.id] = Hand(worker.id, serial=worker.serial, spool=worker.spool)
+            batch.hands[worker.id] = Hand(
+                worker.id, serial=worker.serial, spool=worker.spool, machine=worker.host.machine
+            )
+        batch.health.update(rows.health)
         for row in rows.open:
-            queued = Queued(row.job, row.args, row.tries, row.n)
+            queued = Queued(row.job, row.args, row.tries, row.n, kills=row.kills)
             hand = batch.hands[row.worker]
             hand.renewed = rows.last_seen or 0.0
             hand.open[row.serial] = Try(queued, row.n, row.worker, row.serial, row.started)
@@ -103,6 +122,8 @@ class Batch:
                 hand.id: (
                     hand.serial,
                     hand.spool,
+                    hand.machine,
+                    self.health_of(hand),
                     {s: (t.queued.job, t.n, t.started) for s, t in hand.open.items()},
                 )
                 for hand in self.hands.values()
@@ -136,11 +157,65 @@ class Batch:
     def begin(self, at: float) -> None:
         """Begin a turn, at this moment."""
         self.at, self._events, self.effects, self._acks = at, [], [], {}
+        self.struck.clear()
 
     def answer(self) -> tuple[list[Event], list[Effect]]:
         """The turn's events, to be committed, and its effects, to be performed then."""
         acks = [Ack(worker, tuple(serials)) for worker, serials in self._acks.items()]
         return self._events, [*self.effects, *acks]
+
+    def health_of(self, hand: Hand) -> Health:
+        """What is known of a worker's machine, by all runs."""
+        return self.health.get(hand.machine) or Health()
+
+    # -- jobs that wait here --------------------------------------------------------------------------------------
+
+    @property
+    def here(self) -> int:
+        """How many waiting jobs are here; the store holds the others."""
+        return len(self.window) + len(self.later) + len(self.suspects)
+
+    @property
+    def ready(self) -> int:
+        """How many waiting jobs may be sent at once, wherever they are."""
+        return self.counts[JobState.QUEUED] - len(self.later) - len(self.suspects)
+
+    def numbers(self) -> set[int]:
+        """The waiting jobs that are here, by their numbers."""
+        some = {queued.job for queued in self.window}
+        return some.union((job for _, job, _ in self.later), (queued.job for queued in self.suspects))
+
+    def take_in(self, queued: Queued, *, first: bool = False) -> None:
+        """Have a waiting job here, where it belongs; with `first` it is the next of its kind."""
+        due = 0.0
+        if queued.since is not None and self.spec.retry_delay:
+            first_delay, most = self.spec.retry_delay, self.spec.retry_delay_max
+            due = queued.since + delay_before(queued.tries, first=first_delay, most=most)
+        if due > self.at:
+            if len(self.later) < OPEN_LIMIT:  # beyond that it waits in the store
+                heappush(self.later, (due, queued.job, queued))
+        elif queued.kills >= SUSPECT:
+            self.suspects.append(queued)
+        elif first:
+            self.window.appendleft(queued)
+        else:
+            self.window.append(queued)
+
+    def bring_due(self) -> None:
+        """Let jobs be sent whose next try is due, and be there when the next one's is."""
+        while self.later and self.later[0][0] <= self.at:
+            self.take_in(heappop(self.later)[2])
+        if self.later:
+            self.wake(self.later[0][0])
+
+    def forget(self, jobs: Iterable[int]) -> None:
+        """These jobs wait no longer."""
+        gone = set(jobs)
+        self.window = deque(queued for queued in self.window if queued.job not in gone)
+        self.suspects = deque(queued for queued in self.suspects if queued.job not in gone)
+        self.later = [each for each in self.later if each[1] not in gone]
+
+    # -- events -----------------------------------------------------------------------------------------------------
 
     def ack(self, worker: int, serial: int) -> None:
         """Have a result acknowledged once this turn is committed."""
@@ -170,7 +245,17 @@ class Batch:
             hand, serial = self._whose(event.job, event.n)
             hand.open[serial].started = True
         elif type(event) is HostConnected:
-            self.hands[event.worker].spool = event.spool
+            hand = self.hands[event.worker]
+            hand.spool = event.spool
+            self.health[hand.machine] = self.health_of(hand).answered(
+                event.at, took=event.took, skew=event.skew, free=event.free, load=event.load, cpus=event.cpus
+            )
+        elif type(event) is HostStruck or (type(event) is HostLost and event.fault):
+            hand = self.hands[event.worker]
+            self.health[hand.machine] = self.health_of(hand).struck(event.at, event.fault, event.why)
+        elif type(event) is HostTrusted:
+            hand = self.hands[event.worker]
+            self.health[hand.machine] = self.health_of(hand).trusted()
         elif type(event) is StopRequested:
             self.stopping, self.draining = True, event.drain
             self.halted = self.halted or event.halted
@@ -188,7 +273,7 @@ class Batch:
             self.spec = replace(self.spec, **change)
         elif type(event) is HostEnrolled:
             self.names[event.name] = event.worker
-            self.hands.setdefault(event.worker, Hand(event.worker))
+            self.hands.setdefault(event.worker, Hand(event.worker)).machine = event.machine
         elif type(event) is JobsRequeued:
             for state in event.states:
                 counts[JobState.QUEUED] += counts.pop(JobState(state), 0)

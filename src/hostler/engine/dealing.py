@@ -6,8 +6,11 @@ its host has confirmed that it never started it.
 
 from __future__ import annotations
 
+from collections import deque
+
+from hostler.engine import trust
 from hostler.engine.batch import Batch
-from hostler.engine.facts import NeedJobs, Rest, Send, TakeBack
+from hostler.engine.facts import NeedJobs, Send, TakeBack
 from hostler.engine.hands import OPEN_LIMIT, Hand, Line
 from hostler.model.events import AttemptDispatched
 from hostler.model.jobs import JobState, Queued
@@ -22,14 +25,15 @@ Sent = tuple[int, int, int, tuple[bytes, ...]]
 
 def deal(batch: Batch) -> None:
     """Hand out waiting jobs: free slots everywhere first, in equal parts, then ahead of need."""
-    up = [hand for hand in batch.hands.values() if hand.line is Line.UP and not hand.resting]
-    if not up or not batch.window:
+    batch.bring_due()
+    up = takers(batch)
+    if not up or not (batch.window or batch.suspects):
         return
     if batch.spec.delay:
         one_at_a_time(batch, up)
         return
-    share, queued = OPEN_LIMIT // len(up), batch.counts[JobState.QUEUED]
-    awaited = expected(batch, up)
+    share, queued = OPEN_LIMIT // len(up), batch.ready
+    awaited = expected(batch)
     each = -(-(queued + sum(len(hand.open) for hand in up)) // (len(up) + awaited))
     sends: dict[int, list[Sent]] = {}
     if len(up) > 1:
@@ -44,15 +48,33 @@ def deal(batch: Batch) -> None:
             if not batch.window:
                 break
             limit = hand.window(share) if ahead else hand.slots
+            if trust.on_probation(batch, hand):
+                limit = 1
             want = min(limit, most) - len(hand.open)
-            if want > 0:
+            if want > 0 and not hand.alone:
                 sends.setdefault(hand.id, []).extend(give(batch, hand, want, alone=len(up) == 1))
+    for hand in up:
+        if batch.suspects and not hand.open:
+            sends.setdefault(hand.id, []).extend(give(batch, hand, 1, alone=True, among=batch.suspects))
     batch.effects += [Send(worker, tuple(some)) for worker, some in sends.items() if some]
+
+
+def takers(batch: Batch) -> list[Hand]:
+    """The workers that may be given jobs."""
+    hands = batch.hands.values()
+    return [hand for hand in hands if hand.line is Line.UP and not (hand.resting or hand.retired)]
 
 
 def one_at_a_time(batch: Batch, up: list[Hand]) -> None:
     """Begin one job where a slot is free, and no other before the delay has passed: nothing is sent ahead of need."""
-    free = [hand for hand in up if len(hand.open) < hand.slots]
+    among = batch.window or batch.suspects
+    free = [
+        hand
+        for hand in up
+        if len(hand.open) < (1 if trust.on_probation(batch, hand) else hand.slots)
+        and not hand.alone
+        and not (hand.open and among is batch.suspects)
+    ]
     if not free:
         return
     if batch.at < batch.next_start:
@@ -60,27 +82,33 @@ def one_at_a_time(batch: Batch, up: list[Hand]) -> None:
         return
     free.sort(key=lambda hand: len(hand.open) / hand.slots)
     for hand in free:
-        if some := give(batch, hand, 1, alone=len(up) == 1):
+        if some := give(batch, hand, 1, alone=len(up) == 1, among=among):
             batch.effects.append(Send(hand.id, tuple(some)))
             break
     batch.next_start = batch.at + batch.spec.delay
     batch.wake(batch.next_start)
 
 
-def expected(batch: Batch, up: list[Hand]) -> int:
+def expected(batch: Batch) -> int:
     """How many workers are just being reached for the first time: for a moment, jobs are kept for them."""
-    coming = [h for h in batch.hands.values() if h.line is Line.CONNECTING and not h.failures and not h.came]
+    coming = [
+        h
+        for h in batch.hands.values()
+        if h.line is Line.CONNECTING and not (h.failures or h.came or trust.on_probation(batch, h))
+    ]
     if not coming:
         return 0
     if not batch.first_up:
         batch.first_up = batch.at
-        batch.effects.append(Rest(up[0].id, WELCOME))
+        batch.wake(batch.at + WELCOME)
     return len(coming) if batch.at - batch.first_up < WELCOME else 0
 
 
-def give(batch: Batch, hand: Hand, want: int, *, alone: bool) -> list[Sent]:
-    """Dispatch up to `want` jobs to one worker, preferring jobs that have not failed on it."""
-    window, at = batch.window, batch.at
+def give(
+    batch: Batch, hand: Hand, want: int, *, alone: bool, among: deque[Queued] | None = None
+) -> list[Sent]:
+    """Dispatch up to `want` jobs to one worker, those of the window, preferring jobs that have not failed on it."""
+    window, at = batch.window if among is None else among, batch.at
     given: list[Sent] = []
     aside: list[Queued] = []
     while window and len(given) < want:
@@ -98,7 +126,7 @@ def give(batch: Batch, hand: Hand, want: int, *, alone: bool) -> list[Sent]:
 
 def want(batch: Batch) -> None:
     """Ask for more waiting jobs before the window runs dry."""
-    if batch.loading or batch.counts[JobState.QUEUED] <= len(batch.window):
+    if batch.loading or batch.counts[JobState.QUEUED] <= batch.here or len(batch.later) >= OPEN_LIMIT:
         return
     capacity = sum(hand.window(OPEN_LIMIT) for hand in batch.hands.values() if hand.line is Line.UP)
     if len(batch.window) <= max(capacity, 256):
@@ -108,9 +136,9 @@ def want(batch: Batch) -> None:
 
 def level(batch: Batch) -> None:
     """Take back what waits on a busy worker while another has nothing to do."""
-    if batch.counts[JobState.QUEUED]:
+    if batch.ready > 0:
         return
-    up = [hand for hand in batch.hands.values() if hand.line is Line.UP and not hand.resting]
+    up = takers(batch)
     free = sum(max(0, hand.slots - len(hand.open)) for hand in up)
     if not free:
         return

@@ -14,15 +14,20 @@ from hostler.model.requests import Wish
 
 
 class HostUp(Struct, frozen=True):
-    """A worker's runner has answered; `way` says how it was reached and why so, for people."""
+    """A worker's runner has answered; `way` says how it was reached and why so, for people.
+
+    `took` is how long the line to it took, `skew` how far its clock is ahead of ours, in seconds.
+    """
 
     worker: int
     hello: Hello
     way: str = ""
+    took: float | None = None
+    skew: float | None = None
 
 
 class HostDown(Struct, frozen=True):
-    """A worker's line is gone or could not be opened; `fatal` when another try would fail the same way."""
+    """A worker's line is gone or could not be opened; `fatal` when another try soon would fail the same way."""
 
     worker: int
     why: str

@@ -21,6 +21,10 @@ SPAN = 0.2
 OPEN_LIMIT = 20_000
 #: Seconds between tries to reach a worker, by how many have failed in a row.
 DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+#: Seconds between tries to reach a worker that holds work of ours, at most: what it does there is waited for.
+EAGER = 1.5
+#: Hosts that a job may take with it before it is suspected, and then given a host to itself.
+SUSPECT = 2
 #: Failures in a row after which a worker is struck: it rests, and is probed now and then.
 STRIKES = 3
 
@@ -49,11 +53,12 @@ class Try(Struct):
 
 
 class Hand(Struct):
-    """One worker. The first four fields are durable, the rest begins anew with every controller."""
+    """One worker. The first five fields are durable, the rest begins anew with every controller."""
 
     id: int
     serial: int = 0
     spool: str | None = None
+    machine: str = ""
     open: dict[int, Try] = field(default_factory=dict)
     line: Line = Line.DOWN
     slots: int = 1
@@ -64,6 +69,14 @@ class Hand(Struct):
     since: float = 0.0
     failures: int = 0
     refusals: int = 0
+    #: Jobs in a row that failed here, and whether it gets no more for them.
+    misses: int = 0
+    retired: bool = False
+    #: Whether it could not be had for so long that it was struck, or was given up, and has not answered since.
+    out: bool = False
+    given_up: bool = False
+    #: When the job began that shows whether it is well; 0 when there is none.
+    probed: float = 0.0
     #: Whether something of ours may be there that no attempt of this life tells of.
     owed: bool = False
     resting: bool = False
@@ -91,6 +104,11 @@ class Hand(Struct):
     def speed(self) -> float:
         """Jobs per second that this worker ends when it is fed; 0 while nothing is known."""
         return 0.0 if self.pace is None else max(self.slots / max(self.pace, 1e-4), self.rate)
+
+    @property
+    def alone(self) -> bool:
+        """Whether a suspect is at work here, with which nothing else is."""
+        return len(self.open) == 1 and next(iter(self.open.values())).queued.kills >= SUSPECT
 
     def window(self, share: int) -> int:
         """How many open attempts this worker should hold, at most `share`."""

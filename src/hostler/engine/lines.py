@@ -5,11 +5,12 @@ A host's trouble is never its jobs' fault: it costs no job a retry.
 
 from __future__ import annotations
 
-from hostler.engine import attempts
+from hostler.engine import attempts, trust
 from hostler.engine.batch import Batch
-from hostler.engine.facts import AwaitLease, End, Follow, HostDown, HostUp, Release, Rest, Send, TakeBack
-from hostler.engine.hands import DELAYS, STRIKES, Hand, Line
-from hostler.model.events import HostConnected, HostLost, HostOut, HostStruck, StopRequested
+from hostler.engine.facts import AwaitLease, End, Follow, HostDown, HostUp, Send, TakeBack
+from hostler.engine.hands import Hand, Line
+from hostler.model.events import HostConnected, HostLost, HostOut, StopRequested
+from hostler.model.health import Fault
 from hostler.model.jobs import Ending, JobState
 from hostler.model.reports import Standing
 
@@ -21,25 +22,30 @@ def up(batch: Batch, hand: Hand, fact: HostUp) -> None:
     """A worker answers: what it holds of ours is followed, sent again, or given up, as it says."""
     hello = fact.hello
     gone = hand.spool is not None and hand.spool != hello.spool
+    vitals = hello.vitals
     batch.happen(
         HostConnected(
-            at=batch.at, worker=hand.id, spool=hello.spool, boot=hello.boot, slots=hello.slots, way=fact.way
+            at=batch.at, worker=hand.id, spool=hello.spool, boot=hello.boot, slots=hello.slots, way=fact.way,
+            took=fact.took, skew=fact.skew, free=vitals.free, load=vitals.load, cpus=vitals.cpus,
         )
-    )
+    )  # fmt: skip
     hand.line, hand.slots, hand.why = Line.UP, hello.slots, ""
     hand.renewed = hand.came = batch.at
-    hand.went, hand.owed = 0.0, False
+    hand.went = hand.probed = 0.0
+    hand.owed = hand.out = hand.given_up = False
     again, follow = [], []
+    begun = attempts.at_work(hand)
     for serial in sorted(hand.open):
         held = hand.open[serial]
         standing = Standing.LOST if gone else hello.standings.get(serial, Standing.UNKNOWN)
         if standing is Standing.UNKNOWN:
             again.append((serial, held.queued.job, held.n, held.queued.args))
         elif standing is Standing.LOST:
-            attempts.lost(
-                batch, hand, held, "its host has forgotten it" if gone else "its runner died under it"
-            )
+            why = "its host has forgotten it" if gone else "its runner died under it"
+            attempts.lost(batch, hand, held, why, at_work=not gone or serial in begun)
         else:
+            if standing is Standing.RUNNING:
+                trust.probed(batch, hand)
             follow.append((serial, held.queued.job, held.n))
     again = [start for start in again if start[1] not in batch.cancelling]
     if again and not batch.holding:
@@ -72,31 +78,37 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
         batch.effects.append(AwaitLease(hand.id, seconds, hand.went))
         until = hand.until = batch.at + seconds
     if fact.fatal or (batch.ending and hand.failures):
-        hand.line = Line.LOST
-        batch.happen(HostLost(at=batch.at, worker=hand.id, why=fact.why))
-    elif hand.failures >= STRIKES:
-        batch.happen(HostStruck(at=batch.at, worker=hand.id, why=fact.why))
-        hand.line = Line.RESTING
-        batch.effects.append(Rest(hand.id, DELAYS[-1]))
+        give_up(batch, hand, fact)
+    elif hand.failures >= trust.patience(batch, hand):
+        # Where work of ours is, somebody goes on knocking: it is waited for.
+        knocks = bool(hand.open) and not batch.spec.detached
+        if not (knocks and hand.out):
+            trust.strike(batch, hand, Fault.UNREACHABLE, fact.why, rests=not knocks)
+        hand.out = True
+        hand.line = Line.DOWN if knocks else Line.RESTING
     elif broke or hand.failures == 1:
         # When its line breaks, and when the first try after that fails: not for each of a thousand tries.
         batch.happen(HostOut(at=batch.at, worker=hand.id, why=fact.why, until=until))
 
 
+def give_up(batch: Batch, hand: Hand, fact: HostDown) -> None:
+    """Do without a worker; one that said no is asked once more, much later."""
+    hand.line = Line.LOST
+    if not hand.given_up:
+        fault = Fault.UNREACHABLE.value if fact.fatal else ""
+        batch.happen(HostLost(at=batch.at, worker=hand.id, why=fact.why, fault=fault))
+    hand.out = hand.given_up = True
+    if fact.fatal:
+        trust.second_look(batch, hand)
+
+
 def refused(batch: Batch, hand: Hand, why: str) -> None:
-    """A host that can't start jobs rests; one that goes on so is let go, since no waiting helps it."""
+    """A host that can't start jobs rests, ever longer, and is then probed by one job."""
     if hand.resting or hand.line is not Line.UP:
         return
     hand.refusals += 1
-    hand.why = why
-    batch.happen(HostStruck(at=batch.at, worker=hand.id, why=why))
-    if hand.refusals < STRIKES:
-        hand.resting = True
-        batch.effects.append(Rest(hand.id, DELAYS[hand.refusals + 1]))
-    else:
-        batch.happen(HostLost(at=batch.at, worker=hand.id, why=why))
-        hand.line = Line.LEAVING
-        batch.effects.append(Release(hand.id))
+    hand.why, hand.resting = why, True
+    trust.strike(batch, hand, Fault.REFUSED, why)
 
 
 def end_all(batch: Batch, hand: Hand) -> None:

@@ -115,10 +115,14 @@ def add(batch: Batch, request: int, wish: Add) -> None:
         said.append(f"job {first}" if first == last else f"jobs {first} to {last}")
     for host in wish.hosts:
         worker = batch.names.get(host.name, max(batch.hands, default=0) + 1)
-        batch.happen(HostEnrolled(at=batch.at, worker=worker, name=host.name, request=request))
+        batch.happen(
+            HostEnrolled(at=batch.at, worker=worker, name=host.name, request=request, machine=host.machine)
+        )
         hand = batch.hands[worker]
         if hand.line in (Line.LOST, Line.RESTING):
-            hand.line, hand.failures, hand.refusals = Line.DOWN, 0, 0
+            hand.line = Line.DOWN
+        hand.failures = hand.refusals = hand.misses = 0
+        hand.resting = hand.retired = hand.out = hand.given_up = False
     if wish.hosts:
         said.append(counted(len(wish.hosts), "host"))
     wait = "; they wait for a resume" if wish.jobs and (batch.stopping or batch.visiting) else ""
@@ -164,7 +168,7 @@ def cancel(batch: Batch, fact: Asked, wish: Cancel) -> None:
     if waited:
         batch.cancelled.update(waited)
         batch.happen(JobsCancelled(at=batch.at, jobs=tuple(waited)))
-        batch.window = type(batch.window)(each for each in batch.window if each.job not in batch.cancelled)
+        batch.forget(waited)
 
 
 def settle(batch: Batch) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hostler.engine import attempts, dealing, lines, requests
+from hostler.engine import attempts, dealing, lines, requests, trust
 from hostler.engine.batch import Batch
 from hostler.engine.facts import (
     Asked,
@@ -30,7 +30,7 @@ from hostler.engine.facts import (
     Woke,
     WorkerReleased,
 )
-from hostler.engine.hands import DELAYS, STRIKES, Hand, Line
+from hostler.engine.hands import DELAYS, EAGER, Hand, Line
 from hostler.model.events import Event, HostReleased
 from hostler.model.jobs import JobState
 from hostler.model.reports import Refused
@@ -62,13 +62,14 @@ def judge(batch: Batch, fact: Fact) -> None:
     elif isinstance(fact, Rested):
         hand = batch.hands[fact.worker]
         hand.resting = False
-        if hand.line is Line.RESTING:
+        if hand.line is Line.RESTING or (hand.line is Line.LOST and not batch.ending):
             hand.line = Line.DOWN
     elif isinstance(fact, LeaseOver):
         hand = batch.hands[fact.worker]
         if hand.line is not Line.UP and hand.went == fact.since:
-            for held in list(hand.open.values()):
-                attempts.lost(batch, hand, held, "its host was silent for longer than the lease")
+            begun, why = attempts.at_work(hand), "its host was silent for longer than the lease"
+            for serial, held in list(hand.open.items()):
+                attempts.lost(batch, hand, held, why, silent=True, at_work=serial in begun)
     elif isinstance(fact, StopWanted):
         lines.stop(batch, fact.why, drain=fact.drain)
     elif isinstance(fact, Asked):
@@ -85,9 +86,11 @@ def loaded(batch: Batch, fact: JobsLoaded) -> None:
     batch.loading = False
     if fact.jobs:
         batch.cursor = (fact.jobs[-1].tries, fact.jobs[-1].job)
-        here = {queued.job for queued in batch.window} | batch.cancelled
-        batch.window.extend(queued for queued in fact.jobs if queued.job not in here)
-    elif batch.counts[JobState.QUEUED] > len(batch.window):
+        here = batch.numbers() | batch.cancelled
+        for queued in fact.jobs:
+            if queued.job not in here:
+                batch.take_in(queued)
+    elif batch.counts[JobState.QUEUED] > batch.here:
         # Some wait behind the cursor: look from the beginning; what is here is not doubled.
         batch.cursor = (0, 0)
 
@@ -96,12 +99,16 @@ def decide(batch: Batch) -> None:
     """Look at the whole, and set in motion what it calls for."""
     halt(batch)
     requests.settle(batch)
+    trust.look(batch)
     for hand in batch.hands.values():
-        if hand.line is Line.RELEASED and hand.refusals < STRIKES and not nothing_left(batch):
+        trust.let_go(batch, hand)
+        if hand.line is Line.RELEASED and not hand.retired and not nothing_left(batch):
             hand.line = Line.DOWN  # it was let go because all was done, and then more jobs came
         if hand.line is Line.DOWN and wanted(batch, hand):
             hand.line = Line.CONNECTING
             delay = DELAYS[min(hand.failures, len(DELAYS) - 1)]
+            if hand.open and not batch.spec.detached:
+                delay = min(delay, EAGER)
             batch.effects.append(Connect(hand.id, tuple(sorted(hand.open)), delay))
     if over(batch):
         leave(batch)
@@ -119,6 +126,8 @@ def halt(batch: Batch) -> None:
     rule, until = batch.halt, batch.spec.until
     if rule is not None and rule.met(batch.counts, since=batch.counted_before):
         lines.stop(batch, rule.words(batch.counts), drain=not rule.now, halted=True)
+    if not batch.stopping and (why := trust.too_many_bad(batch)):
+        lines.stop(batch, why, drain=True, halted=True)
     if until is None or batch.ending:
         return
     if batch.at >= until:
@@ -133,7 +142,7 @@ def wanted(batch: Batch, hand: Hand) -> bool:
     """Whether a worker that is not there is to be reached."""
     if batch.visiting:
         return any(held.queued.job in batch.cancelling for held in hand.open.values())
-    return bool(hand.open) or hand.owed or not nothing_left(batch)
+    return bool(hand.open) or hand.owed or not (hand.retired or nothing_left(batch))
 
 
 def nothing_left(batch: Batch) -> bool:
@@ -152,7 +161,7 @@ def over(batch: Batch) -> bool:
         return not any(h.open and h.line in (Line.UP, Line.CONNECTING, Line.DOWN) for h in hands)
     if nothing_left(batch) or not (batch.counts[JobState.QUEUED] or awaited(batch)):
         return True
-    usable = any(h.line in (Line.UP, Line.CONNECTING, Line.DOWN) for h in hands)
+    usable = any(h.line in (Line.UP, Line.CONNECTING, Line.DOWN) and not trust.spent(h) for h in hands)
     return not usable and not awaited(batch)
 
 

@@ -15,11 +15,12 @@ from contextlib import suppress
 from hostler.clock import Clock
 from hostler.errors import HostError, HostRefused, LineLost, RunnerFailed, Unreachable
 from hostler.links import attempt_words as say
-from hostler.links.attempt_answers import Answer, Answers, Greeting, Grown, Parting, Piece, Stands, Told
+from hostler.links.attempt_answers import Answer, Answers, Greeting, Grown, Parting, Piece, Says, Stands, Told
 from hostler.links.attempt_state import BATCH, Held, choose
 from hostler.links.choosing import SPOOL
 from hostler.links.decode import words
 from hostler.links.runner import COMMAND, CREDIT, STARTS, STARTS_SIZE
+from hostler.model.health import UNSAID
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start
 from hostler.model.reports import Down, Hello, Lost, Refused, Renewed, Report, Result, Revoked, Standing
@@ -151,9 +152,10 @@ class AttemptLink:
             standings = {serial: Standing(known.get(serial, 0)) for serial in ask}
         except ValueError as error:
             raise RunnerFailed(self.host.name, f"its sh made no sense: {error}") from None
+        said = next((one.vitals for one in found if isinstance(one, Says)), UNSAID)
         return Hello(
             spool=greeting.spool, boot=greeting.boot, account=greeting.account, python="none",
-            slots=greeting.slots, standings=standings,
+            slots=greeting.slots, standings=standings, vitals=said,
         )  # fmt: skip
 
     def _silence(self, stderr: bytes) -> HostError:
@@ -199,7 +201,7 @@ class AttemptLink:
             self._held.pop(one.serial, None)
             self._open.discard(one.serial)
             self._deliver(one)
-        elif not isinstance(one, Told | Greeting | Stands):
+        elif not isinstance(one, Told | Greeting | Says | Stands):
             self._deliver(one)
 
     def _attempt(self, serial: int) -> Held:

@@ -6,11 +6,13 @@ Lines say what has happened; two kinds are followed by as many bytes of output a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from msgspec import Struct
 
 from hostler.links.attempt_words import MAGIC
-from hostler.links.decode import ENDINGS, bounded, words
+from hostler.links.decode import ENDINGS, bounded, vitals, words
+from hostler.model.health import Vitals
 from hostler.model.jobs import Ending
 from hostler.model.reports import Began, Lost, Refused, Report, Result, Revoked
 
@@ -35,6 +37,12 @@ class Greeting(Struct, frozen=True):
     slots: int
     exact: str
     path: bytes
+
+
+class Says(Struct, frozen=True):
+    """What the host tells of itself."""
+
+    vitals: Vitals
 
 
 class Stands(Struct, frozen=True):
@@ -68,7 +76,7 @@ class Parting(Struct, frozen=True):
     fatal: bool
 
 
-Answer = Told | Greeting | Stands | Grown | Piece | Parting | Report
+Answer = Told | Greeting | Says | Stands | Grown | Piece | Parting | Report
 
 
 class Answers:
@@ -130,6 +138,8 @@ def answer(fields: list[bytes], data: bytes) -> Answer:
             words(spool), words(boot), str(_number(account)), min(max(_number(slots), 1), 10_000), words(exact),
             b" ".join(fields[6:]),
         )  # fmt: skip
+    if kind == b"V":
+        return Says(_vitals(fields[1:5]))
     serial = _number(fields[1])
     if kind == b"E":
         return _end(serial, fields, data)
@@ -169,6 +179,15 @@ def _end(serial: int, fields: list[bytes], data: bytes) -> Report:
     if (result.code or 0) > 255 or (result.signal or 1) > 128:
         raise ValueError(f"exit code {result.code}, signal {result.signal}")
     return result
+
+
+def _vitals(said: list[bytes]) -> Vitals:
+    """What a host tells of itself, "-" being nothing: seconds, KiB, load, cores."""
+    told: dict[str, float] = {}
+    for name, word in zip(("now", "free", "load", "cpus"), said, strict=False):
+        with suppress(ValueError):
+            told[name] = float(word) * (1024 if name == "free" else 1)
+    return vitals(told)
 
 
 def _number(word: bytes) -> int:

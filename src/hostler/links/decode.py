@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from hostler.model.health import Vitals
 from hostler.model.jobs import Ending
 from hostler.model.reports import Began, Held, Hello, Lost, Output, Refused, Report, Result, Revoked, Standing
 from hostler.remote.runner import wire
@@ -21,6 +22,8 @@ ENDINGS = tuple(Ending(word) for word in wire.ENDINGS)
 HIGHEST = 1 << 62
 LONGEST = 1e9
 WORDS = 500
+#: No host's clock shows a later moment (some two thousand years from now), and none has more cores.
+MOMENT, MANY = 1e11, 1 << 20
 NAMES = {"spool": r"[0-9a-f]{32}", "boot": r"[0-9A-Za-z-]{0,64}", "python": r"[0-9A-Za-z.+]{1,32}"}
 
 
@@ -101,9 +104,31 @@ def hello(body: bytes, asked: Iterable[int]) -> Hello:
             python=said["python"],
             slots=min(max(int(said["slots"]), 1), 10_000),
             standings={serial: known.get(serial, Standing.UNKNOWN) for serial in asked},
+            vitals=vitals(said.get("vitals")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"its runner's hello made no sense: {type(error).__name__} {error}"[:300]) from None
+
+
+def vitals(said: object) -> Vitals:
+    """What a host tells of itself beside; what is no number that can be one counts as not said.
+
+    >>> vitals({"now": 1.5, "free": "much", "cpus": 4})
+    Vitals(now=1.5, free=None, load=None, cpus=4)
+    """
+    told = said if isinstance(said, dict) else {}
+    number: dict[str, float] = {}
+    for name in ("now", "free", "load", "cpus"):
+        value, most = told.get(name), HIGHEST if name == "free" else MOMENT
+        if isinstance(value, int | float) and 0 <= value <= most:
+            number[name] = float(value)
+    free, cpus = number.get("free"), number.get("cpus")
+    return Vitals(
+        now=number.get("now"),
+        free=None if free is None else int(free),
+        load=number.get("load"),
+        cpus=None if cpus is None or cpus > MANY else int(cpus),
+    )
 
 
 def bounded(serial: int) -> int:

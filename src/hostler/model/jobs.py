@@ -69,6 +69,9 @@ STATE_AFTER = {
     Ending.REVOKED: JobState.QUEUED,
 }
 
+#: Endings that are the job's own doing: a try is spent by them, and the host was well enough to see them.
+BLAMES_JOB = (Ending.EXIT, Ending.SIGNAL, Ending.TIMEOUT, Ending.OUTPUT_LIMIT)
+
 #: States that `--retry` puts back.
 RETRYABLE = (
     JobState.FAILED, JobState.TIMEOUT, JobState.LOST, JobState.INTERRUPTED, JobState.KILL_FAILED,

@@ -112,7 +112,7 @@ def host_enrolled(db: Db, run: int, event: HostEnrolled) -> None:
     host = next(host for host in json.loads(text)["hosts"] if host["name"] == event.name)
     facts = host_to_json(host_from_json(json.dumps(host)))
     changed = db.execute(
-        "UPDATE worker SET host = ?, state = CASE state WHEN 'lost' THEN 'new' ELSE state END "
+        "UPDATE worker SET host = ?, state = CASE WHEN state IN ('lost', 'retired') THEN 'new' ELSE state END "
         "WHERE run = ? AND id = ? AND name = ?",
         (facts, run, event.worker, event.name),
     ).rowcount

@@ -18,7 +18,9 @@ from hostler.model.events import (
     HostLost,
     HostOut,
     HostReleased,
+    HostRetired,
     HostStruck,
+    HostTrusted,
     JobsAccepted,
     JobsCancelled,
     JobsRequeued,
@@ -32,7 +34,8 @@ from hostler.model.events import (
     StopRequested,
     to_data,
 )
-from hostler.stores import asking
+from hostler.model.health import Fault
+from hostler.stores import asking, ledger
 from hostler.stores.database import Db
 
 EventRow = tuple[int, int, float, str, str]
@@ -90,7 +93,7 @@ def _stop_requested(db: Db, run: int, event: StopRequested) -> None:
 def _jobs_requeued(db: Db, run: int, event: JobsRequeued) -> None:
     marks = ", ".join("?" for _ in event.states)
     changed = db.execute(
-        f"UPDATE job SET state = 0, tries = 0, avoid = NULL WHERE run = ? AND state IN ({marks})",
+        f"UPDATE job SET state = 0, tries = 0, avoid = NULL, kills = 0 WHERE run = ? AND state IN ({marks})",
         (run, *(int(state) for state in event.states)),
     ).rowcount
     if changed != event.count:
@@ -102,6 +105,7 @@ def _host_connected(db: Db, run: int, event: HostConnected) -> None:
         "UPDATE worker SET state = 'up', spool = ?, boot = ?, why = '' WHERE run = ? AND id = ?",
         (event.spool, event.boot, run, event.worker),
     )
+    ledger.connected(db, run, event)
 
 
 def _host_out(db: Db, run: int, event: HostOut) -> None:
@@ -109,20 +113,40 @@ def _host_out(db: Db, run: int, event: HostOut) -> None:
 
 
 def _host_struck(db: Db, run: int, event: HostStruck) -> None:
+    # One that has lost jobs answers again, or has gone out of reach for reasons of their own.
+    why = "" if event.fault == Fault.LOST else event.why
     db.execute(
-        "UPDATE worker SET strikes = strikes + 1, why = ? WHERE run = ? AND id = ?",
-        (event.why, run, event.worker),
+        "UPDATE worker SET strikes = strikes + 1, why = CASE ? WHEN '' THEN why ELSE ? END WHERE run = ? AND id = ?",
+        (why, why, run, event.worker),
     )
+    ledger.struck(db, run, event)
 
 
 def _host_lost(db: Db, run: int, event: HostLost) -> None:
     db.execute(
         "UPDATE worker SET state = 'lost', why = ? WHERE run = ? AND id = ?", (event.why, run, event.worker)
     )
+    ledger.struck(db, run, event)
+
+
+def _host_trusted(db: Db, run: int, event: HostTrusted) -> None:
+    # What it rested for is over.
+    db.execute("UPDATE worker SET why = '' WHERE run = ? AND id = ? AND state = 'up'", (run, event.worker))
+    ledger.trusted(db, run, event)
+
+
+def _host_retired(db: Db, run: int, event: HostRetired) -> None:
+    db.execute(
+        "UPDATE worker SET state = 'retired', why = ? WHERE run = ? AND id = ?",
+        (event.why, run, event.worker),
+    )
 
 
 def _host_released(db: Db, run: int, event: HostReleased) -> None:
-    db.execute("UPDATE worker SET state = 'released' WHERE run = ? AND id = ?", (run, event.worker))
+    db.execute(
+        "UPDATE worker SET state = 'released' WHERE run = ? AND id = ? AND state <> 'retired'",
+        (run, event.worker),
+    )
 
 
 FACTS: dict[type[Event], Callable[[Db, int, Any], None]] = {
@@ -142,5 +166,7 @@ FACTS: dict[type[Event], Callable[[Db, int, Any], None]] = {
     HostOut: _host_out,
     HostStruck: _host_struck,
     HostLost: _host_lost,
+    HostTrusted: _host_trusted,
+    HostRetired: _host_retired,
     HostReleased: _host_released,
 }

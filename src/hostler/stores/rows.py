@@ -45,6 +45,7 @@ _JOB_BACK = "UPDATE job SET state = ?, tries = ? WHERE run = ? AND seq = ? AND s
 _JOB_ANY = """UPDATE job SET state = ?, tries = coalesce(?, tries), attempts = coalesce(?, attempts),
 avoid = coalesce((SELECT worker FROM attempt WHERE run = ? AND job = ? AND n = ?), avoid)
 WHERE run = ? AND seq = ? AND state = ?"""
+_KILLS = "UPDATE job SET kills = ? WHERE run = ? AND seq = ?"
 _SERIAL = "UPDATE worker SET serial = CASE WHEN serial < ? THEN ? ELSE serial END WHERE run = ? AND id = ?"
 
 
@@ -123,6 +124,7 @@ class _Changes:
         # job -> state before, state after, tries, attempts, the attempt whose ending put it back
         self._jobs: dict[int, tuple[int, int, int | None, int | None, int | None]] = {}
         self._serials: dict[int, int] = {}
+        self._kills: dict[int, int] = {}
 
     def dispatched(self, db: Db, seq: int, event: AttemptDispatched) -> None:
         job, n, worker = event.job, event.n, event.worker
@@ -160,6 +162,8 @@ class _Changes:
             raise self._misfit(job, n, "ended while its job has none open")
         else:
             self._jobs[job] = (known[0], then, event.tries, known[3], blame or known[4])
+        if event.kills:
+            self._kills[job] = event.kills
         ref = event.output
         self._ended[job, n] = (
             *self._started.pop((job, n), _NOT_STARTED),
@@ -200,6 +204,7 @@ class _Changes:
         self._apply(db, _JOB_OUT, out, "waiting jobs")
         self._apply(db, _JOB_BACK, back, "jobs with an open attempt")
         self._apply(db, _JOB_ANY, rest, "jobs")
+        self._apply(db, _KILLS, [(kills, run, job) for job, kills in self._kills.items()], "jobs")
         self._apply(
             db, _SERIAL, [(serial, serial, run, id) for id, serial in self._serials.items()], "workers"
         )

@@ -69,6 +69,9 @@ job = Table(
     Column("tries", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),  # n of the last attempt
     Column("avoid", Integer),  # worker whose attempt put it back
+    Column(
+        "kills", Integer, nullable=False, server_default=text("0")
+    ),  # hosts that were lost while it ran there
     sqlite_with_rowid=False,
 )
 Index(
@@ -133,6 +136,28 @@ worker = Table(
     Column("state", Text, nullable=False),  # new | up | lost | released
     Column("strikes", Integer, nullable=False),
     Column("why", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# How each machine has behaved, over all runs.
+machine = Table(
+    "machine",
+    metadata,
+    Column("id", Text, primary_key=True),  # Host.machine
+    Column("name", Text, nullable=False),  # of the host that it was last
+    Column("endpoint", Text, nullable=False),
+    _number("run"),  # in which that was
+    Column("strikes", Double, nullable=False),  # this and what follows as in model.health.Health
+    Column("struck_at", Double, nullable=False),
+    Column("fault", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("probation", Integer, nullable=False),
+    Column("answered_at", Double),
+    Column("took", Double),
+    Column("skew", Double),
+    _number("free", null=True),
+    Column("load", Double),
+    Column("cpus", Integer),
     sqlite_with_rowid=False,
 )
 

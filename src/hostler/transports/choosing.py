@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from hostler.clock import Clock, SystemClock
 from hostler.errors import HostRefused
 from hostler.model.hosts import Host
 from hostler.ports import Connection, Transport
@@ -30,17 +31,23 @@ class Choosing:
         *,
         usual: str,
         needs: Callable[[Host], Awaitable[str | None]] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._ways, self._usual, self._needs = ways, usual, needs
+        self._clock = clock or SystemClock()
         self._made: dict[str, Transport] = {}
         self._chosen: dict[Host, tuple[str, str]] = {}
+        self._took: dict[str, float] = {}
 
     async def connect(self, host: Host, *, deadline: float) -> Connection:
         """Open a line the host's own way. Raises HostRefused when there is none of that name, and as that way does."""
         name, _ = await self.choice(host)
         if name not in self._made:
             self._made[name] = self._ways[name]()
-        return await self._made[name].connect(host, deadline=deadline)
+        began = self._clock.steady()
+        connection = await self._made[name].connect(host, deadline=deadline)
+        self._took[host.name] = self._clock.steady() - began
+        return connection
 
     async def choice(self, host: Host) -> tuple[str, str]:
         """A host's way by name, and why it is that one. Raises HostRefused, Unreachable."""
@@ -61,6 +68,10 @@ class Choosing:
     def taken(self, host: Host) -> str:
         """The way that a host was reached and why so, in one line; empty when it was not tried yet."""
         return ", ".join(self._chosen.get(host, ()))
+
+    def took(self, host: Host) -> float | None:
+        """Seconds that the last line to a host took to open; None when there was none."""
+        return self._took.get(host.name)
 
     async def close(self) -> None:
         """Let go of what every way's connections share."""

@@ -106,9 +106,9 @@ class BatchWork:
     def __init__(
         self, batch: Batch, *, setting: Setting, store: Store, bus: Bus, files: OutputFiles,
         make_link: Callable[[Worker], Link], show: Show, news: News, clock: Clock,
-        way: Callable[[Host], str] = lambda host: "",
+        way: Callable[[Host], str] = lambda host: "", took: Callable[[Host], float | None] = lambda host: None,
     ) -> None:  # fmt: skip
-        self.batch, self._way = batch, way
+        self.batch, self._way, self._took = batch, way, took
         self._setting, self._store, self._bus = setting, store, bus
         self._make_link, self._show, self._news, self._clock = make_link, show, news, clock
         self._keeping, self._files = Keeping(files), files
@@ -321,7 +321,9 @@ class BatchWork:
             self._inbox.put(HostDown(worker.id, error.why))
         else:
             self._links[worker.id] = link
-            self._inbox.put(HostUp(worker.id, hello, self._way(worker.host)))
+            there, host = hello.vitals.now, worker.host
+            skew = None if there is None else there - self._clock.now()
+            self._inbox.put(HostUp(worker.id, hello, self._way(host), took=self._took(host), skew=skew))
 
     async def _release(self, worker: int) -> None:
         link = self._links.pop(worker, None)

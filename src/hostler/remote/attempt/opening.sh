@@ -59,6 +59,15 @@ _hexactness() {
 	case $(env time "$_hSH" -c 'kill -9 $$' 2>&1) in *"erminated by signal 9"*) _hexact=time ;; esac
 }
 
+# What this host tells of itself: its clock, KiB free on the disk of the spool, its load over a minute, its cores.
+_hvitals() {
+	_hload=-
+	{ read -r _hload _hq </proc/loadavg; } 2>/dev/null
+	_hq=$(date +%s 2>/dev/null) || _hq=-
+	set -- $(df -Pk "$_hD" 2>/dev/null | tail -n 1)
+	echo "V ${_hq:--} ${4:--} $_hload $(nproc 2>/dev/null || echo -)"
+}
+
 # open ASKED UID TOKEN ID EPOCH LINE RUN HOST SLOTS GRACE LEASE SHELL MAX: the spool is made or found, and this line counts.
 # Times are in centiseconds. The text of this file is in _hi, that of job.sh in _hj, and in _hjenv what
 # gives jobs their environment and folder. MAX is the length of a stream that ends its job, in blocks of 512 bytes.
@@ -108,6 +117,7 @@ _hopen() {
 		_hdrop
 		rm -f "$_hD/x"
 	fi
+	_hvitals
 	echo "H $_hID $_hboot $(id -u) $_hslots $_hexact $_hD"
 	echo "T $_ht"
 }

@@ -21,6 +21,7 @@ from hostler.remote.runner.processes import Spawner, account_shell, deafen, surr
 from hostler.remote.runner.rules import Rules
 from hostler.remote.runner.spool import folder, lock, remove, sweep
 from hostler.remote.runner.terminals import Terminals
+from hostler.remote.runner.vitals import boot, cores, vitals
 from hostler.remote.runner.wire import ACK, AGAIN, BYE, CREDIT, FOLLOW, FOLLOWS, HELLO, KILL, KILLS, MAX_FRAME
 from hostler.remote.runner.wire import (
     HEAD,
@@ -110,7 +111,7 @@ class Runner:
         answer = {
             "protocol": PROTOCOL, "spool": table.log.id, "boot": boot(), "uid": os.getuid(), "pid": os.getpid(),
             "python": "%d.%d.%d" % sys.version_info[:3], "slots": slots or cores(),
-            "standings": table.attached(serials, slots or cores()),
+            "standings": table.attached(serials, slots or cores()), "vitals": vitals(table.files.folder),
         }  # fmt: skip
         channel.queue += MAGIC + frame(R_HELLO, json.dumps(answer).encode())
         self.transmit()
@@ -357,23 +358,6 @@ def note(text: str) -> None:
     """Write down what went wrong, for whoever looks into the spool."""
     sys.stderr.write("hostler runner: %s\n" % text)
     sys.stderr.flush()
-
-
-def cores() -> int:
-    """How many jobs to run at once when nobody says."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):
-        return os.cpu_count() or 1
-
-
-def boot() -> str:
-    """A name that changes with every boot of the host, where the kernel tells one."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def read_exactly(fd: int, size: int) -> bytes:

@@ -6,13 +6,20 @@ Counters, open attempts and workers only; the queue is asked for by the windowfu
 from __future__ import annotations
 
 from hostler.errors import UsageError
-from hostler.model.jobs import JobState, Queued
+from hostler.model.jobs import BLAMES_JOB, JobState, Queued
 from hostler.model.runs import BatchRows, BatchSpec, OpenAttempt, Worker
 from hostler.stores.packing import host_from_json, spec_from_json, unpack_args
 from hostler.stores.reading import Reader
+from hostler.stores.reads.ledger import health
 
 #: What is said where there is no run at all.
 NO_RUNS = "there are no runs yet (hostler batch makes one)"
+
+#: When a waiting job's last attempt failed, NULL when it was not the job that ended it.
+_SINCE = (
+    "CASE WHEN tries > 0 THEN (SELECT a.ended_at FROM attempt a WHERE a.run = job.run AND a.job = job.seq "
+    f"AND a.n = job.attempts AND a.ending IN ({', '.join(f'{ending.value!r}' for ending in BLAMES_JOB)})) END"
+)
 
 
 def batch_rows(reader: Reader, run: int) -> BatchRows:
@@ -24,11 +31,13 @@ def batch_rows(reader: Reader, run: int) -> BatchRows:
         row = reader.one("SELECT spec, stopping, paused FROM run WHERE number = ?", run)
         if row is None:
             raise unknown_run(reader, run)
+        enrolled = workers(reader, run)
         return BatchRows(
             spec=spec_from_json(row[0]),
             counts=job_counts(reader, run),
             open=tuple(_open_attempts(reader, run)),
-            workers=tuple(workers(reader, run)),
+            workers=tuple(enrolled),
+            health=health(reader, (worker.host.machine for worker in enrolled)),
             stopping=bool(row[1]),
             draining=row[1] == 2,
             paused=bool(row[2]),
@@ -46,14 +55,15 @@ def job_counts(reader: Reader, run: int) -> dict[JobState, int]:
 def queued(reader: Reader, run: int, *, after: tuple[int, int], limit: int) -> list[Queued]:
     """Waiting jobs in order of (tries, job number), those after that pair, at most `limit`."""
     rows = reader.all(
-        "SELECT seq, args, tries, attempts, avoid FROM job "
+        f"SELECT seq, args, tries, attempts, avoid, kills, {_SINCE} FROM job "
         "WHERE run = ? AND state = 0 AND (tries, seq) > (?, ?) ORDER BY tries, seq LIMIT ?",
         run,
         *after,
         limit,
     )
     return [
-        Queued(job, unpack_args(args), tries, attempts, avoid) for job, args, tries, attempts, avoid in rows
+        Queued(job, unpack_args(args), tries, attempts, avoid, kills, since)
+        for job, args, tries, attempts, avoid, kills, since in rows
     ]
 
 
@@ -71,7 +81,7 @@ def workers(reader: Reader, run: int) -> list[Worker]:
 def _open_attempts(reader: Reader, run: int) -> list[OpenAttempt]:
     rows = reader.all(
         "SELECT a.job, a.n, a.worker, a.serial, j.args, j.tries, a.started_seq IS NOT NULL, "
-        "a.dispatched_at, a.started_at "
+        "a.dispatched_at, a.started_at, j.kills "
         "FROM attempt a JOIN job j ON j.run = a.run AND j.seq = a.job "
         "WHERE a.run = ? AND a.state = 0 ORDER BY a.job",
         run,
@@ -87,8 +97,9 @@ def _open_attempts(reader: Reader, run: int) -> list[OpenAttempt]:
             started=bool(started),
             dispatched_at=at,
             started_at=since,
+            kills=kills,
         )
-        for job, n, worker, serial, args, tries, started, at, since in rows
+        for job, n, worker, serial, args, tries, started, at, since, kills in rows
     ]
 
 
