@@ -15,9 +15,8 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from hostler.stores.sqlite import open_store
 from tests.command import ALL, Running

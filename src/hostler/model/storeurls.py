@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from hostler.errors import UsageError
 
@@ -20,9 +20,12 @@ class StoreUrl(Struct, frozen=True):
     'postgresql://ann@db.example/fleet?sslmode=require'
     """
 
-    text: str = field(repr=False)
+    text: str
     shown: str
     secret: bool = False
+
+    def __repr__(self) -> str:
+        return f"StoreUrl({self.shown!r})"
 
     @classmethod
     def parse(cls, text: str) -> StoreUrl:

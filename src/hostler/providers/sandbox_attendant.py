@@ -6,7 +6,6 @@ it is killed or the fault's time is over; then it mends the host. It carries the
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 import struct
@@ -15,6 +14,8 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from hostler.errors import HostlerError
 from hostler.providers.sandbox_faults import FILE, Standing, held, standing, write
@@ -150,7 +151,7 @@ def main(folder: Path) -> int:
     record, state = read(folder), standing(folder)
     if record is None or state is None:
         return 1
-    state = dataclasses.replace(state, attendant=pin(os.getpid()))
+    state = replace(state, attendant=pin(os.getpid()))
     left = None if state.until is None else state.until - time.time()
     over = None if left is None else time.clock_gettime(time.CLOCK_BOOTTIME) + left
     try:

@@ -7,7 +7,6 @@ also clears it when its time is over and which ends with the host. It must never
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import os
@@ -19,20 +18,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
-import hostler
 from hostler.errors import ProviderError, UsageError
-from hostler.providers.sandbox_files import MARK, Entry, Record, private
+from hostler.providers.sandbox_files import MARK, Entry, Record, import_path, private
 from hostler.providers.sandbox_injure import (
+    WRAPPERS,
     cut,
     end_everything,
     freeze,
-    freeze_runners,
     hush,
-    kill_runners,
     mend,
     moved,
+    signal_runners,
     wipe,
     wrapped,
 )
@@ -40,6 +38,8 @@ from hostler.providers.sandbox_procs import Pin, living, send
 
 FILE = "fault.json"
 CLEAR = "clear"
+#: Faults for which the server listens elsewhere, so that its own port is free for something worse.
+MOVES = ("refuse", "silent", "reset", "slow", "reboot", "wipe")
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -111,12 +111,12 @@ def standing(folder: Path) -> Standing | None:
 def write(folder: Path, state: Standing) -> None:
     """Write a host's fault down: the old state or the new one is there, never a part."""
     draft = folder / f".fault-{os.getpid()}"
-    private(draft, json.dumps(dataclasses.asdict(state)))
+    private(draft, json.dumps(to_builtins(state)))
     os.rename(draft, folder / FILE)
 
 
-def give(entry: Entry, wanted: Fault, *, now: float, lasting: float | None, seconds: float) -> str:
-    """Give a host a fault in place of the one that it has; what was done, in words.
+def give(entry: Entry, wanted: Fault, *, now: float, lasting: float | None, seconds: float) -> None:
+    """Give a host a fault in place of the one that it has.
 
     `now` is seconds since the epoch, `lasting` its length. Blocks for up to `seconds`. Raises UsageError where this
     host can't have it, ProviderError when it could not be done: then the host is sound again, as far as it can be.
@@ -127,18 +127,19 @@ def give(entry: Entry, wanted: Fault, *, now: float, lasting: float | None, seco
     with held(entry.folder, seconds=seconds):
         _cleared(entry.folder, record, seconds=seconds)
         if not wanted.stays:
-            return _done(record, wanted)
+            _injure(entry.folder, record, wanted, seconds=seconds)
+            return
         lasting = wanted.seconds if lasting is None else lasting
         until = None if lasting is None else now + lasting
         port = _free_port(record.address) if wanted.name in MOVES else record.port
         write(entry.folder, Standing(name=wanted.name, since=now, until=until, port=port))
         try:
-            _injure(entry.folder, record, wanted, port=port, seconds=seconds)
+            _prepare(entry.folder, record, wanted, port=port, seconds=seconds)
             _attended(entry.folder, record, seconds=seconds)
+            _injure(entry.folder, record, wanted, seconds=seconds)
         except BaseException:
             _cleared(entry.folder, record, seconds=seconds)
             raise
-    return wanted.about
 
 
 def clear(entry: Entry, *, seconds: float) -> Standing | None:
@@ -167,39 +168,33 @@ def held(folder: Path, *, seconds: float) -> Iterator[None]:
         os.close(handle)
 
 
-#: Faults for which the server listens elsewhere, so that its own port is free for something worse.
-MOVES = ("refuse", "silent", "reset", "slow", "reboot", "wipe")
+def _prepare(folder: Path, record: Record, wanted: Fault, *, port: int, seconds: float) -> None:
+    """What new lines are to find, before the open ones are told of anything."""
+    if wanted.name in MOVES:
+        moved(folder, record, port=port, seconds=seconds)
+    elif wanted.name in WRAPPERS:
+        wrapped(folder, record, wanted.name, seconds=seconds)
 
 
-def _injure(folder: Path, record: Record, wanted: Fault, *, port: int, seconds: float) -> None:
+def _injure(folder: Path, record: Record, wanted: Fault, *, seconds: float) -> None:
+    """What befalls those who are there: open lines, the runner, jobs. Raises UsageError when there is nobody."""
+    state = standing(folder)
+    spared = {state.attendant.pid} if state and state.attendant else set()
     match wanted.name:
+        case "silent":
+            hush(record)
         case "freeze":
-            freeze(record)
-        case "freeze-runner":
-            if not freeze_runners(record):
-                raise UsageError(f"{record.name}: no runner is there to freeze; it needs a run at work")
-        case "chatty" | "no-python":
-            wrapped(folder, record, wanted.name, seconds=seconds)
-            cut(record)
-        case name:
-            moved(folder, record, port=port, seconds=seconds)
-            if name == "silent":
-                hush(record)
-            if name in ("refuse", "reset", "slow"):
-                cut(record)
-            if name in ("reboot", "wipe"):
-                end_everything(record, seconds=seconds)
+            freeze(record, spared=spared)
+        case "freeze-runner" | "kill-runner" as name:
+            number = signal.SIGKILL if name == "kill-runner" else signal.SIGSTOP
+            if not signal_runners(record, number):
+                raise UsageError(f"{record.name}: no runner is there; {name} needs a batch at work")
+        case "reboot" | "wipe" as name:
+            end_everything(record, spared=spared, seconds=seconds)
             if name == "wipe":
                 wipe(folder)
-
-
-def _done(record: Record, wanted: Fault) -> str:
-    if wanted.name == "kill-runner":
-        count = kill_runners(record)
-        if not count:
-            raise UsageError(f"{record.name}: no runner is there to kill; it needs a run at work")
-        return wanted.about
-    return f"{wanted.about} ({cut(record)} open)"
+        case _:
+            cut(record)
 
 
 def _cleared(folder: Path, record: Record, *, seconds: float) -> Standing | None:
@@ -220,7 +215,7 @@ def _cleared(folder: Path, record: Record, *, seconds: float) -> Standing | None
 def _attended(folder: Path, record: Record, *, seconds: float) -> None:
     """Start the process that holds the fault, detached, and wait until it does. Raises ProviderError."""
     environment = {name: os.environ[name] for name in ("HOME", "TZ") if name in os.environ}
-    environment |= {"PYTHONPATH": str(Path(hostler.__file__).parent.parent), MARK: record.id}
+    environment |= {"PYTHONPATH": import_path(), MARK: record.id}
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-S", "-m", "hostler.providers.sandbox_attendant", str(folder)],

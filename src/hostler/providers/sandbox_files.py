@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
+import hostler
 from hostler.errors import ProviderError, UsageError
 from hostler.model.hosts import Host
 from hostler.model.instances import Instance
@@ -212,6 +214,12 @@ def _order(entry: Entry) -> tuple[int, float, int, str]:
         if record.run is None
         else (1, record.started, record.number, record.token)
     )
+
+
+def import_path() -> str:
+    """PYTHONPATH for a process of a host's own, which looks for no site packages and doesn't stand where we stand."""
+    packages = (hostler, msgspec)
+    return ":".join(dict.fromkeys(str(Path(str(package.__file__)).parent.parent) for package in packages))
 
 
 def write(folder: Path, record: Record) -> None:

@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from hostler.errors import ProviderError
@@ -41,9 +41,9 @@ exec "${SHELL:-/bin/sh}" -c "$said"
 """
 
 
-def cut(record: Record) -> int:
-    """Break every open line; how many processes held them. What was begun through them goes on."""
-    return _signal(_lines(record, table()), signal.SIGKILL)
+def cut(record: Record) -> None:
+    """Break every open line. What was begun through them goes on."""
+    _signal(_lines(record, table()), signal.SIGKILL)
 
 
 def hush(record: Record) -> None:
@@ -51,25 +51,20 @@ def hush(record: Record) -> None:
     _until_no_more(lambda processes: _lines(record, processes), signal.SIGSTOP)
 
 
-def freeze(record: Record) -> None:
-    """Stop the server and all that was begun through it."""
-    _until_no_more(lambda processes: _everything(record, processes), signal.SIGSTOP)
+def freeze(record: Record, *, spared: Set[int]) -> None:
+    """Stop the server and all that was begun through it, but not those `spared`."""
+    _until_no_more(lambda processes: _everything(record, processes) - spared, signal.SIGSTOP)
 
 
-def freeze_runners(record: Record) -> int:
-    """Stop the runners; how many there are."""
-    return _signal(_runners(record, table()), signal.SIGSTOP)
+def signal_runners(record: Record, number: int) -> int:
+    """Signal the runners; how many there are."""
+    return _signal(_runners(record, table()), number)
 
 
-def kill_runners(record: Record) -> int:
-    """Kill the runners; how many there were."""
-    return _signal(_runners(record, table()), signal.SIGKILL)
-
-
-def end_everything(record: Record, *, seconds: float) -> None:
+def end_everything(record: Record, *, spared: Set[int], seconds: float) -> None:
     """Kill all that was begun through the host, but not its server. Raises ProviderError naming what survives."""
     server = living(record.server)
-    spared = {server.pid} if server else set()
+    spared = spared | ({server.pid} if server else set())
     left = end_all(lambda processes: _everything(record, processes) - spared, seconds=seconds)
     if left:
         raise ProviderError(f"sandbox: {record.name}: can't end processes {', '.join(map(str, left))}")

@@ -14,13 +14,11 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-import msgspec
 from msgspec.structs import replace
 
-import hostler
 from hostler.errors import ProviderError, UsageError
 from hostler.providers.sandbox_end import end_entries
-from hostler.providers.sandbox_files import MARK, Record, Registry, read, write
+from hostler.providers.sandbox_files import MARK, Record, Registry, import_path, read, write
 from hostler.providers.sandbox_make import Launch, Maker
 from hostler.providers.sandbox_procs import pin
 
@@ -114,12 +112,11 @@ def _answered(answer: int, folder: Path, maker: Maker) -> Record | None:
 def _keeper(folder: Path) -> tuple[int, subprocess.Popen[bytes]]:
     """Start a keeper, detached; the end of a pipe on which it will say one line, and the process that forks it."""
     answer, mouth = os.pipe2(os.O_CLOEXEC)
-    # Absolute, since the keeper doesn't stand where we stand; little else, since hosts don't share our secrets.
-    roots = dict.fromkeys(str(Path(str(package.__file__)).parent.parent) for package in (hostler, msgspec))
+    # Little else, since hosts don't share our secrets.
     environment = {name: os.environ[name] for name in ("HOME", "TZ", MARK) if name in os.environ}
     environment |= {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "PYTHONPATH": ":".join(roots),
+        "PYTHONPATH": import_path(),
     }
     try:
         starter = subprocess.Popen(
