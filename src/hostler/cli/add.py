@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.stopping import stand_in
+from hostler.cli.storing import store_option
 from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
 from hostler.errors import UsageError
 
@@ -31,6 +32,7 @@ Examples:
 @click.argument("name", metavar="RUN")
 @click.argument("stray", nargs=-1, metavar="[::: ARG...]")
 @click.pass_obj
+@store_option
 def command(split: Split, /, name: str, stray: tuple[str, ...], **options: Any) -> int:
     """Add jobs for the run's own command, or hosts, or both.
 

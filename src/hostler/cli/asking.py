@@ -17,6 +17,7 @@ from hostler.cli.leaving import may_still_run, with_secrets
 from hostler.cli.looking import by_state, state_word
 from hostler.cli.machines import Machines
 from hostler.cli.saying import say
+from hostler.cli.storing import existing_store
 from hostler.cli.visiting import Reach, plainly
 from hostler.clock import SystemClock
 from hostler.engine.requests import jobs_named
@@ -25,13 +26,11 @@ from hostler.errors import HostlerError, RunBusy, UsageError
 from hostler.model.jobs import JobState
 from hostler.model.requests import Cancel, Request, Stop, Wish
 from hostler.model.runs import RunRow
-from hostler.stores.folder import state_dir
 from hostler.stores.reads.attempts import attempts
 from hostler.stores.reads.batch import no_run_yet, spec
 from hostler.stores.reads.report import worker_figures
 from hostler.stores.reads.requests import request as read_request
 from hostler.stores.reads.runs import has_owner, resolve, run
-from hostler.stores.sqlite import FILE
 from hostler.stores.store import RowStore
 from hostler.views.console import Console
 from hostler.views.tables import listed
@@ -58,7 +57,9 @@ def ask(called: str, make: Make, *, jobs: Callable[[], Jobs] = tuple, reach: Rea
 
 
 async def _ask(called: str, make: Make, jobs: Callable[[], Jobs], reach: Reach) -> int:
-    store = existing_store(called)
+    store = existing_store()
+    if store is None:
+        raise no_run_yet(called)
     try:
         number = resolve(store.reader, called)
         wish = make(store, run(store.reader, number))
@@ -84,16 +85,6 @@ async def _ask(called: str, make: Make, jobs: Callable[[], Jobs], reach: Reach) 
         return said(number, found.words, done=found.done)
     finally:
         await store.close()
-
-
-def existing_store(called: str) -> RowStore:
-    """The store of this account. Raises UsageError where there is none yet."""
-    folder = state_dir()
-    if not (folder / FILE).exists():
-        raise no_run_yet(called)
-    from hostler.stores.sqlite import open_store
-
-    return open_store(folder)
 
 
 async def answered(store: RowStore, number: int, made: int, wish: Wish, reach: Reach = plainly) -> Request:

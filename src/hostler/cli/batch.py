@@ -21,6 +21,7 @@ from hostler.cli.reaching import reaching, reaching_options, sources_apart, ways
 from hostler.cli.seeing import seeing, seeing_options
 from hostler.cli.shaping import filing, shaping, shaping_options
 from hostler.cli.sourcing import refuse_sourcing, sourcing, sourcing_options
+from hostler.cli.storing import store_option
 from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
 from hostler.errors import UsageError
 
@@ -65,6 +66,7 @@ Examples:
 )
 @click.argument("stray", nargs=-1, metavar="[-- COMMAND] [::: ARG...]")
 @click.pass_obj
+@store_option
 def command(split: Split, /, stray: tuple[str, ...], **options: Any) -> int:
     """Spread jobs over hosts; each is done once, and a run can be resumed whatever happened.
 

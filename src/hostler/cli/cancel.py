@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import whole
+from hostler.cli.storing import store_option
 from hostler.cli.visiting import visiting, visiting_options
 from hostler.errors import UsageError
 
@@ -25,6 +26,7 @@ EXAMPLES = "\b\nExamples:\n  hostler cancel last 3\n  hostler cancel 42 7 9-12"
 @visiting_options
 @click.argument("name", metavar="RUN")
 @click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+@store_option
 def command(name: str, jobs: tuple[str, ...], **options: Any) -> int:
     """Cancel jobs: one that waits never runs, one that runs is ended. They are not tried again.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hostler.cli.storing import store_option
+
 if TYPE_CHECKING:
     from hostler.cli.looking import Look
     from hostler.model.events import Event
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--jsonl", is_flag=True, help="One JSON object a line: seq, at, type and the event's own fields."
 )
+@store_option
 def command(name: str, follow: bool, jsonl: bool) -> None:
     """Tell what happened in a run, in order: when, the event's type, and what it says.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import Marked, whole
+from hostler.cli.storing import store_option
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ EXAMPLES = (
     help="Let output drive the terminal: control sequences are not made visible.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON value; times are seconds since the epoch.")
+@store_option
 def command(
     name: str, job: str | None, follow: bool, failed: bool, attempt: str | None, only: str | None, raw: bool,
     as_json: bool,

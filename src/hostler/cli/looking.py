@@ -12,20 +12,19 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from hostler.cli.storing import open_reader
 from hostler.engine.alike import Failure, clusters
 from hostler.engine.summary import HostFigures, Summary, exit_code
 from hostler.errors import StoreError, UsageError
 from hostler.model.jobs import JobState, OutputRef
 from hostler.model.runs import AttemptRow, BatchSpec, RunRow
 from hostler.model.templates import Template
-from hostler.stores.folder import state_dir
 from hostler.stores.output_reading import log_ref, tail
 from hostler.stores.reading import Reader
 from hostler.stores.reads import report as figures
 from hostler.stores.reads.attempts import job as job_row
 from hostler.stores.reads.batch import no_run_yet, spec, workers
 from hostler.stores.reads.runs import has_owner, resolve, run
-from hostler.stores.sqlite import FILE, open_reader
 from hostler.views.colours import wanted
 from hostler.views.report import KINDS, Findings, Slow
 from hostler.views.report import report as drawn
@@ -48,15 +47,12 @@ BY_WORD = {state.word: state for state in JobState}
 @contextmanager
 def opened() -> Iterator[Reader | None]:
     """The store of this account, to be read; None when there is none yet. Raises StoreError."""
-    folder = state_dir()
-    if not (folder / FILE).exists():
-        yield None
-        return
-    reader = open_reader(folder)
+    reader = open_reader()
     try:
         yield reader
     finally:
-        reader.close()
+        if reader is not None:
+            reader.close()
 
 
 class Look(Struct, frozen=True, kw_only=True):

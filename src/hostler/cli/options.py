@@ -65,7 +65,8 @@ class Marked(click.Option):
     `names` is what a project's settings file may not choose with it (a program, a key), `never` why it is no setting
     at all; of `rivals`, keys of settings, only the one said nearest to the command line holds. A `secret` is told by
     where it is to be had, and its value is never shown. `habit` is what holds when nobody says anything, where that is
-    no default of the option itself. Of what `assigns`, NAME=VALUE, the value is never shown.
+    no default of the option itself. Of what `assigns`, NAME=VALUE, the value is never shown; of a
+    store's `url` no password.
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class Marked(click.Option):
         secret: bool = False,
         habit: str | None = None,
         assigns: bool = False,
+        url: bool = False,
         **more: Any,
     ) -> None:
         super().__init__(*words, **more)
         self.names, self.never, self.rivals, self.secret = names, never, rivals, secret
-        self.habit, self.assigns = habit, assigns
+        self.habit, self.assigns, self.url = habit, assigns, url

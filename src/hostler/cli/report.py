@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import colour_option
+from hostler.cli.storing import store_option
 
 if TYPE_CHECKING:
     from hostler.cli.looking import Look
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("name", metavar="RUN")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; times are seconds since the epoch.")
 @colour_option
+@store_option
 def command(name: str, as_json: bool, color: str) -> None:
     """Print a run's report: counts, failures that are alike put together, the slowest jobs, the hosts, what to do next.
 

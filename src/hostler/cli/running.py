@@ -10,13 +10,15 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hostler.cli.jobsource import JobSource
 from hostler.cli.leaving import may_still_run, with_secrets
 from hostler.cli.machines import Machines
 from hostler.cli.saying import say
 from hostler.cli.stopping import Signals, name
+from hostler.cli.storing import open_store
 from hostler.clock import SystemClock
 from hostler.errors import RunBusy, StaleEpoch, StoreError
 from hostler.model.hosts import Host, refuse_twins
@@ -25,7 +27,7 @@ from hostler.model.runs import BatchSpec, RunRow
 from hostler.stores.store import Claim, RowStore
 from hostler.views.console import Console
 from hostler.views.tables import counted
-from hostler.wiring.batch import open_batch, submit, with_state
+from hostler.wiring.batch import open_batch, submit
 from hostler.wiring.machines import provider
 from hostler.wiring.names import new_uid, owner_name
 from hostler.wiring.openrun import OpenRun
@@ -44,7 +46,7 @@ async def new_run(
     wanted: Wanted,
 ) -> int:
     """Accept a batch and work on it; the exit code."""
-    uid, store = new_uid(), with_state()
+    uid, store = new_uid(), open_store()
     if wanted.launch:
         spec = replace(spec, providers=(wanted.provider,))
     machines = Machines(map(provider, spec.providers), run=uid, keep=wanted.keep, say=say)
@@ -104,7 +106,7 @@ async def resumed_run(called: str, *, hosts: Sequence[Host], wanted: Wanted) -> 
     """Go on with a run, or watch it while somebody else does; the exit code."""
     from hostler.stores.reads.runs import resolve, run
 
-    store = with_state()
+    store = open_store()
     try:
         number = resolve(store.reader, called)
         with Signals() as signals:

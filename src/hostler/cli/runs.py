@@ -9,6 +9,7 @@ import click
 
 from hostler.cli.options import colour_option, whole
 from hostler.cli.saying import say
+from hostler.cli.storing import store_option
 
 if TYPE_CHECKING:
     from hostler.model.runs import RunRow
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("-n", "--limit", metavar="N", default="20", help="How many runs (20).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list; times are seconds since the epoch.")
 @colour_option
+@store_option
 def command(limit: str, as_json: bool, color: str) -> None:
     """List the runs, newest first."""
     count = whole(limit, "--limit", most=1_000_000)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hostler.cli.options import duration, whole
+from hostler.cli.storing import store_option
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ EXAMPLES = "\b\nExamples:\n  hostler set last --slots 4\n  hostler set 42 --time
 @click.option("--timeout", metavar="DUR", help="End an attempt that begins from now on after this long.")
 @click.option("--retries", metavar="N", help="Try a job that fails from now on this many times more.")
 @click.argument("name", metavar="RUN")
+@store_option
 def command(name: str, slots: str | None, timeout: str | None, retries: str | None) -> int:
     """Change how a run works, from now on. What runs is let end; nothing is started anew for it.
 

@@ -32,7 +32,7 @@ UNHINDERED = {
     *((verb,) for verb in ("stop", "cancel", "status", "runs", "log", "wait", "reap")),
     ("sandbox", "down"),
 }
-HARMLESS = ("color", "inventory", "json", "quiet")
+HARMLESS = ("color", "inventory", "json", "quiet", "store")
 #: What a verb that visits a run's hosts takes from what is set for `batch`: it goes through the same doors.
 OF_BATCH = ("ssh-password", "key-passphrase", "as-password")
 
@@ -173,6 +173,7 @@ def _field(option: click.Option, *, acts: bool, shared: bool) -> Field:
         rivals=marked.rivals if marked else (),
         default=marked.habit if marked and marked.habit else plain_default(option),
         assigns=bool(marked and marked.assigns),
+        url=bool(marked and marked.url),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import colour_option
+from hostler.cli.storing import store_option
 
 if TYPE_CHECKING:
     from hostler.cli.looking import Look
@@ -22,6 +23,7 @@ OPEN_SHOWN, OPEN_READ = 10, 10_000
 @click.argument("name", metavar="RUN")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; times are seconds since the epoch.")
 @colour_option
+@store_option
 def command(name: str, as_json: bool, color: str) -> None:
     """Show how a run stands: its jobs, its hosts, what is open, and what to do next.
 

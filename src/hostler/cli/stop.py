@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hostler.cli.storing import store_option
 from hostler.cli.visiting import visiting, visiting_options
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ EXAMPLES = "\b\nExamples:\n  hostler stop last\n  hostler stop --drain 42"
     "--drain", is_flag=True, help="Start nothing more, and stop when what runs has ended by itself."
 )
 @click.argument("name", metavar="RUN")
+@store_option
 def command(name: str, drain: bool, **options: Any) -> int:
     """End a run: running jobs are ended, the others wait for 'hostler batch --resume'.
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hostler.cli.storing import store_option
+
 if TYPE_CHECKING:
     from hostler.model.requests import Wish
     from hostler.model.runs import RunRow
@@ -16,6 +18,7 @@ EXAMPLES = "\b\nExamples:\n  hostler unpause last\n  hostler unpause 42"
 
 @click.command(epilog=EXAMPLES)
 @click.argument("name", metavar="RUN")
+@store_option
 def command(name: str) -> int:
     """Let a paused run go on.
 

@@ -9,6 +9,7 @@ import click
 
 from hostler.cli.options import duration
 from hostler.cli.saying import say
+from hostler.cli.storing import store_option
 
 if TYPE_CHECKING:
     from hostler.stores.reading import Reader
@@ -26,6 +27,7 @@ EXAMPLES = "\b\nExamples:\n  hostler wait last\n  hostler wait 42 43 --timeout 1
 @click.command(epilog=EXAMPLES)
 @click.option("--timeout", metavar="DUR", help="Wait no longer than this; the exit code is then 124.")
 @click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@store_option
 def command(names: tuple[str, ...], timeout: str | None) -> int:
     """Wait until runs have ended. The exit code is theirs, of several the worst.
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from hostler.errors import UsageError
 from hostler.model.secrets import SecretSource
+from hostler.model.storeurls import shown
 
 #: A value as the flag's own option takes it.
 Taken = str | bool | tuple[str, ...]
@@ -24,7 +25,8 @@ class Field(Struct, frozen=True, kw_only=True):
 
     `names` is what a project's file may not say with it (a key, a program), `never` why it is no setting at all;
     `rivals` are keys of which only one can hold: the one from nearer to the command line. `default` is what holds when
-    nobody says anything. Of a value that `assigns`, NAME=VALUE, people are shown the name only.
+    nobody says anything. Of a value that `assigns`, NAME=VALUE, people are shown the name only; of a
+    store's `url` no password.
     """
 
     key: str
@@ -40,6 +42,7 @@ class Field(Struct, frozen=True, kw_only=True):
     rivals: tuple[str, ...] = ()
     default: Taken | None = None
     assigns: bool = False
+    url: bool = False
 
     def from_toml(self, value: object, *, folder: str = "") -> Taken:
         """A value from a file; a relative path is relative to `folder` (empty: as it is). Raises UsageError: why not.
@@ -75,6 +78,8 @@ class Field(Struct, frozen=True, kw_only=True):
         >>> Field(key="env", name="env", many=True, assigns=True).masked(("A=b", "C"))
         ('A=[hidden]', 'C')
         """
+        if value is not None and self.url:
+            return shown(str(value))
         if value is None or not (self.secret or self.assigns):
             return value
         if isinstance(value, tuple):
@@ -90,7 +95,7 @@ class Field(Struct, frozen=True, kw_only=True):
             return "true" if value else "false"
         if isinstance(value, tuple | list):
             return "[" + ", ".join(self.shown(each) for each in value) + "]"
-        if self.assigns:
+        if self.assigns or self.url:
             value = self.masked(str(value))
         text = '"' + value.replace('"', '\\"') + '"' if isinstance(value, str) else f"{value}"
         return text if len(text) <= 100 else text[:97] + "..."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -63,14 +62,6 @@ async def submit(
         jobs=jobs,
         at=SystemClock().now(),
     )
-
-
-def with_state(path: Path | None = None) -> RowStore:
-    """The store of this account's state folder, or of `path`. Raises StoreError."""
-    from hostler.stores.folder import state_dir
-    from hostler.stores.sqlite import open_store
-
-    return open_store(path or state_dir())
 
 
 async def open_batch(
