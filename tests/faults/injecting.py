@@ -106,6 +106,11 @@ def attached(words: Sequence[str], pid: int) -> Iterator[None]:
             process.wait(30)
 
 
+def killed(log: Path) -> bool:
+    """Whether strace killed something, by what it wrote: a call that never returned."""
+    return log.exists() and any(line.endswith("= ?") for line in log.read_text(errors="replace").splitlines())
+
+
 def places(log: Path) -> list[tuple[str, int]]:
     """Where a program can be killed, as (call, n), by what strace wrote of it when it was let be.
 

@@ -17,7 +17,7 @@ from hostler.model.jobs import Ending
 from hostler.model.reports import Began, Lost, Result, Standing
 from hostler.remote.runner import wire
 from tests.faults.frame import Tally, Trial, fault
-from tests.faults.injecting import attached, killing, need_strace, places, watching
+from tests.faults.injecting import attached, killed, killing, need_strace, places, watching
 from tests.integration.runner_rig import Line, Rig, eventually, rigged
 
 #: What a job does, by serial: `begin` writes its line first. 5 is taken back before it could begin, mostly.
@@ -63,7 +63,7 @@ class Seen:
                 self.harm.append(("lost", f"{report} after its result was told"))
 
 
-@fault("runner killed at each call of an attempt", sample=7.0, full=100.0)
+@fault("runner killed at each call of an attempt", sample=6.0, full=120.0)
 def during(trial: Trial) -> Iterator[Tally]:
     """Starts, results, output, kill, return and acknowledgement: one kill at each call that the runner makes."""
     need_strace()
@@ -82,29 +82,28 @@ def during(trial: Trial) -> Iterator[Tally]:
             eventually(lambda: gone(pid), "the end of the runner")
         seen.take(line)
 
-    yield from every(trial, places(log), hurt, sample=20)
+    yield from every(trial, places(log), hurt, sample=12)
 
 
-@fault("runner killed at each call of its beginning", sample=4.0, full=60.0)
+@fault("runner killed at each call of its beginning", sample=3.0, full=60.0)
 def beginning(trial: Trial) -> Iterator[Tally]:
     """From the first word of a line to the answer: spool, lock, socket, log, the two forks."""
     need_strace()
     log = trial.folder / "calls"
 
     def hurt(rig: Rig, seen: Seen, words: list[str]) -> None:
-        rig.command = [*words, "-f", *rig.command]
-        line = rig.call()
-        line.hello(**rig.hello)
-        while line.read() and not [kind for kind, _ in line.heard if kind == wire.R_HELLO]:
-            pass
+        line = rig.fork()
+        with attached([*words, "-f"], line.process.pid):
+            line.hello(**rig.hello)
+            while line.read() and not [kind for kind, _ in line.heard if kind == wire.R_HELLO]:
+                pass
         line.close()
-        rig.command = rig.command[len(words) + 1 :]
 
     with rigged(trial.folder / "reference") as rig:
         hurt(rig, Seen(), watching(log, MAKING))
         found = places(log)
         judged(rig, Seen(), "undisturbed")
-    yield from every(trial, found, hurt, sample=10)
+    yield from every(trial, found, hurt, sample=5)
 
 
 def every(
@@ -125,7 +124,7 @@ def every(
         trial.say("\n".join([f"   {what}", *(f"   {words}" for _, words in seen.harm)]))
         count = Counter(kind for kind, _ in seen.harm)
         yield Tally(
-            tries=log.read_text().count("killed by SIGKILL") if log.exists() else 1,
+            tries=int(killed(log)),
             lost=count["lost"],
             doubled=count["doubled"],
             wrong=count["wrong"],

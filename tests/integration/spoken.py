@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from hostler.links import attempt_words as say
-from hostler.links.attempt_answers import Answer, Answers, Told
+from hostler.links.attempt_answers import Answer, Answers, Says, Told
 from hostler.model.hosts import Host
 from hostler.model.jobs import Start
 from hostler.model.reports import Lost, Result
@@ -39,6 +39,7 @@ class Spoken:
         path.symlink_to(found)
         self.shell, self.folder, self.env = str(path), folder, {**os.environ, **env}
         self.uid, self.token, self.line = secrets.token_hex(16), secrets.token_hex(8), "one"
+        self.epoch = 1  # of what is said after the opening
         self.host = Host(
             name="here", address="here", vars=(("spool", str(folder / "base")), ("shell", "/bin/sh"))
         )
@@ -61,7 +62,7 @@ class Spoken:
         """What is answered to this."""
         answers = Answers("n")
         found = list(answers.feed(self.run(message(say.beginning(self.shell, "n") + body + b"_hdone\n"))))
-        return [one for one in found if not isinstance(one, Told)]
+        return [one for one in found if not isinstance(one, Told | Says)]
 
     def open(self, *ask: int, slots: int = 2, epoch: int = 1, lease: float = 60.0) -> list[Answer]:
         return self.say(say.opening(
@@ -71,7 +72,7 @@ class Spoken:
         ))  # fmt: skip
 
     def entered(self, body: bytes) -> bytes:
-        return say.entering(os.fsencode(self.spool), epoch=1, line=self.line, stamp=0) + body
+        return say.entering(os.fsencode(self.spool), epoch=self.epoch, line=self.line, stamp=0) + body
 
     def ask(self, body: bytes) -> list[Answer]:
         return self.say(self.entered(body))

@@ -175,6 +175,34 @@ def test_a_worker_that_is_killed_loses_its_attempt_only_and_nothing_of_it_stays(
     assert not [pid for pid in plain.left() if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def test_an_attempt_whose_keeper_is_killed_is_lost_and_nothing_of_it_stays(plain: Spoken) -> None:
+    """What waits for the job is a program of its own: when that is gone, nobody will see how the job ends."""
+    plain.open(slots=1)
+    plain.ask(say.starting([plain.start(1, "setsid sleep 77 & sleep 78"), plain.start(2, "exit 3")]))
+    wait_until(lambda: plain.begun(1))
+    worker = int((plain.spool / "s" / "1").read_text().split()[0])
+    (keeper,) = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+    assert b"awk" in Path(f"/proc/{keeper}/cmdline").read_bytes()
+    os.kill(int(keeper), signal.SIGKILL)
+    assert isinstance(plain.result(1), Lost)
+    second = plain.result(2)
+    assert isinstance(second, Result) and second.code == 3
+    assert not [pid for pid in plain.left() if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_ladder_that_is_killed_is_climbed_anew(plain: Spoken) -> None:
+    plain.open()
+    plain.ask(say.starting([plain.start(1, "trap '' TERM; sleep 79 & wait; sleep 79")]))
+    wait_until(lambda: plain.begun(1))
+    plain.ask(b"".join(say.killing([1], grace=1.5, ending="cancelled")))
+    rung = plain.spool / "a" / f"{1:010}" / "k"
+    wait_until(lambda: rung.exists() and rung.read_text().strip())
+    os.kill(int(rung.read_text().split()[0]), signal.SIGKILL)
+    end = plain.result(1)
+    assert isinstance(end, Result) and (end.ending, end.signal) == (Ending.CANCELLED, 9)
+    assert not [pid for pid in plain.left() if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def test_a_daemon_that_has_left_its_session_and_environment_is_found_by_its_output(plain: Spoken) -> None:
     plain.open()
     plain.ask(say.starting([plain.start(1, "env -i setsid sleep 65 & sleep 66", timeout=0.5)]))

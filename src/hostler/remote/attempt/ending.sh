@@ -87,12 +87,17 @@ _hclimb() {
 	: >"$_hd/kd"
 }
 
-# End attempt $1 as $2, after $3 centiseconds of grace. When nobody else will record the result, do so.
+# Whether attempt N is being ended, or what there was of it has been.
+_hending() { [ -e "$_hD/a/$1/kd" ] || _halive "$_hD/a/$1/k"; }
+
+# End attempt $1 as $2, after $3 centiseconds of grace; a ladder that died halfway is climbed anew. When nobody else
+# will record the result, do so.
 _hladder() {
 	_hn=$1 _hd=$_hD/a/$1 _hkind=$2
 	[ -d "$_hd" ] && [ -e "$_hD/c/$_hn" ] || return
 	_hself "k$_hn" "$2" "$3"
-	if ! _hresult "$_hn" && _hclaim "a/$_hn/k"; then
+	if ! _hresult "$_hn" && { _hclaim "a/$_hn/k" ||
+		{ ! _hending "$_hn" && ln "$_hname" "$_hname.k" && mv -f "$_hname.k" "$_hd/k"; }; }; then
 		_hclimb "$3"
 		_hrecord
 	fi
@@ -139,9 +144,13 @@ _hwatch() {
 		for _hq in "$_hD"/s/*; do [ -e "$_hq" ] && _hidle=0 && break; done
 		for _hq in "$_hD"/n/*; do
 			_hm='' _hdue=0
-			{ read -r _hm _hdue <"$_hq"; } 2>/dev/null || continue
-			[ "${_hdue:-0}" -gt 0 ] && [ "$_ht" -ge "$_hdue" ] && [ ! -e "$_hD/a/$_hm/k" ] || continue
-			_hdetach ladder "$_hm" timeout "$_hgrace"
+			{ read -r _hm _hdue <"$_hq"; } 2>/dev/null && [ -n "$_hm" ] || continue
+			if [ -e "$_hD/a/$_hm/k" ]; then
+				_hending "$_hm" || { { read -r _hp _hs _ho _hkind _hkg <"$_hD/a/$_hm/k"; } 2>/dev/null &&
+					_hdetach ladder "$_hm" "$_hkind" "$_hkg"; }
+			elif [ "${_hdue:-0}" -gt 0 ] && [ "$_ht" -ge "$_hdue" ]; then
+				_hdetach ladder "$_hm" timeout "$_hgrace"
+			fi
 		done
 		[ $((_hturn % 7)) = 0 ] && find "$_hD/a" -type f -name '[oe][ur][tr]' -size "+${_hmax:-2097152}" 2>/dev/null |
 			while read -r _hq; do

@@ -138,7 +138,7 @@ _hkill() {
 	_hg=$1 _hkind=$2
 	shift 2
 	for _hm in "$@"; do
-		[ -e "$_hD/c/$_hm" ] && [ -d "$_hD/a/$_hm" ] && [ ! -e "$_hD/a/$_hm/k" ] && ! _hresult "$_hm" &&
+		[ -e "$_hD/c/$_hm" ] && [ -d "$_hD/a/$_hm" ] && ! _hending "$_hm" && ! _hresult "$_hm" &&
 			_hdetach ladder "$_hm" "$_hkind" "$_hg"
 	done
 }

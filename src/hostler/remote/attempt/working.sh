@@ -80,13 +80,19 @@ _hrunone() {
 	_hel=$((_ht - _hbegan))
 	if [ -e "$_hd/k" ]; then
 		_hkilled
+	elif [ -z "$_hrc" ]; then
+		# What waited for it was killed, so nobody will know how it ends: it ends now.
+		: >"$_hd/h"
+		_hclimb 0
+		if [ -s "$_hd/left" ]; then _hput "kill-failed,-,0,$_hel"; else _hput "lost,-,0,$_hel"; fi
 	else
 		_hend "$_hcode" "$_hsig"
 	fi
 	: >"$_hD/n/$_hk"
 }
 
-# Run the job and tell an exit code from a signal: sh itself gives 137 for both, awk or time know better.
+# Run the job and tell an exit code from a signal: sh itself gives 137 for both, awk or time know better. Nothing in
+# _hrc when those were killed.
 _hcall() {
 	_hjob='exec "$_hSH" "$_hD/job.sh"'
 	command -v setsid >/dev/null 2>&1 && _hjob='exec setsid "$_hSH" "$_hD/job.sh"'
@@ -95,12 +101,14 @@ _hcall() {
 	awk)
 		export _hjob
 		_hrc=$(awk 'BEGIN { r = system(ENVIRON["_hjob"]); printf "%d", r }' </dev/null)
-		[ "${_hrc:-999}" -gt 511 ] && _hrc=$((_hrc - 256))
+		case $_hrc in *[!0-9]*) _hrc= ;; esac
+		[ "${_hrc:-0}" -gt 511 ] && _hrc=$((_hrc - 256))
 		;;
 	time)
 		_hrc=$(env time "$_hSH" -c "$_hjob" 2>&1 >/dev/null </dev/null; echo "rc $?")
 		case $_hrc in
 		*"erminated by signal "*) _hrc=${_hrc##*by signal } && _hrc=$((256 + ${_hrc%%[!0-9]*})) ;;
+		"rc "*) _hrc= ;;
 		*) _hrc=${_hrc##*rc } ;;
 		esac
 		;;
@@ -110,7 +118,7 @@ _hcall() {
 		[ "$_hrc" -gt 128 ] && _hrc=$((_hrc % 128 + 256))
 		;;
 	esac
-	if [ "${_hrc:-255}" -gt 255 ]; then _hsig=$((_hrc - 256)); else _hcode=${_hrc:-255}; fi
+	if [ "${_hrc:-0}" -gt 255 ]; then _hsig=$((_hrc - 256)); else _hcode=${_hrc:--}; fi
 }
 
 # Record how an attempt ended by itself.
