@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import click
 
+from hostler.cli.following import glances, left_alone
 from hostler.cli.leaving import may_still_run, with_secrets
 from hostler.cli.looking import by_state, state_word
 from hostler.cli.machines import Machines
@@ -39,8 +40,8 @@ from hostler.views.tables import listed
 Make = Callable[[RowStore, RunRow], Wish | str]
 Jobs = Iterable[tuple[tuple[bytes, ...], bytes]]
 
-#: Seconds in which an owner should answer, and a stopped run should have ended; and between two looks.
-PATIENCE, ENDING, LOOK = 30.0, 60.0, 0.05
+#: Seconds in which an owner should answer, and a stopped run should have ended.
+PATIENCE, ENDING = 30.0, 60.0
 #: Seconds in which all that a process does that only visits must be done.
 VISIT = 60.0
 #: The exit code where hosts that matter could not be reached.
@@ -68,9 +69,8 @@ async def _ask(called: str, make: Make, jobs: Callable[[], Jobs], reach: Reach) 
         from hostler.wiring.names import owner_name
 
         if not has_owner(store.reader, number):
-            reach(
-                spec(store.reader, number)
-            )  # a secret that can't be had is told before anything is asked for
+            # A secret that can't be had is told before anything is asked for.
+            reach(spec(store.reader, number))
         made = await store.make_request(number, wish, who=owner_name(), at=SystemClock().now(), jobs=jobs())
         found = await answered(store, number, made, wish, reach)
         if found.answered is None and isinstance(wish, Cancel) and not has_owner(store.reader, number):
@@ -89,26 +89,26 @@ async def _ask(called: str, make: Make, jobs: Callable[[], Jobs], reach: Reach) 
 
 async def answered(store: RowStore, number: int, made: int, wish: Wish, reach: Reach = plainly) -> Request:
     """The request once it is answered, by the run's owner or by ourselves; unanswered when patience ends."""
-    clock, version, visits = SystemClock(), -1, 0
+    clock, visited = SystemClock(), False
     until = clock.steady() + PATIENCE
     while True:
-        alone = not has_owner(store.reader, number)  # before the look: an owner's last act may be the answer
-        if alone or store.reader.version() != version:
-            version = store.reader.version()
-            found = read_request(store.reader, made)
-            assert found is not None, "nobody deletes requests"
-            if found.answered is not None or clock.steady() > until or visits:
-                return found
-        if alone:
-            visits += await _visit(store, number, wish, reach)
-            continue
-        if clock.steady() > until:
-            version = -1
-        await clock.sleep(LOOK)
+        async for glance in glances(store.reader, number, until=until):
+            if glance.news and _asked(store, made).answered is not None:
+                break
+        found = _asked(store, made)
+        if found.answered is not None or visited or clock.steady() >= until:
+            return found
+        visited = await _visit(store, number, wish, reach)
 
 
-async def _visit(store: RowStore, number: int, wish: Wish, reach: Reach) -> int:
-    """Do what is asked of a run that nobody works on; 1 when that was done, 0 when somebody else was faster."""
+def _asked(store: RowStore, made: int) -> Request:
+    found = read_request(store.reader, made)
+    assert found is not None, "nobody deletes requests"
+    return found
+
+
+async def _visit(store: RowStore, number: int, wish: Wish, reach: Reach) -> bool:
+    """Do what is asked of a run that nobody works on; False when somebody else was faster."""
     from hostler.wiring.batch import open_batch
     from hostler.wiring.machines import provider
     from hostler.wiring.names import owner_name
@@ -118,7 +118,7 @@ async def _visit(store: RowStore, number: int, wish: Wish, reach: Reach) -> int:
     try:
         claim = await store.claim(number, owner=owner_name(), at=SystemClock().now())
     except RunBusy:
-        return 0
+        return False
     # What jobs printed is kept, and not what this command prints.
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     console = Console(null, 2, terminal=(False, False))
@@ -135,17 +135,14 @@ async def _visit(store: RowStore, number: int, wish: Wish, reach: Reach) -> int:
         await store.release(claim)
         console.close()
         os.close(null)
-    return 1
+    return True
 
 
 async def _stopped(store: RowStore, number: int) -> int:
     """Wait for a run's end that was asked for, and say what it comes to and what may still run."""
-    clock = SystemClock()
-    until = clock.steady() + ENDING
-    while has_owner(store.reader, number) and clock.steady() < until:
-        await clock.sleep(LOOK)
+    alone = await left_alone(store.reader, number, until=SystemClock().steady() + ENDING)
     row = run(store.reader, number)
-    if has_owner(store.reader, number):
+    if not alone:
         raise HostlerError(f"batch {number}: {row.owner} is still ending its jobs: hostler status {number}")
     if held := still_open(store, number):
         hosts = _unreached(store, number, held)

@@ -98,9 +98,9 @@ class History:
 
 
 async def _followed(seen: Look, history: History) -> None:
-    from hostler.cli.following import changes, say_if_left
+    from hostler.cli.following import glances, say_if_left
 
-    async for changed in changes(seen.reader, seen.row.number):
-        if changed:
+    async for glance in glances(seen.reader, seen.row.number):
+        if glance.news:
             history.tell()
     say_if_left(seen.reader, seen.row.number)

@@ -1,40 +1,60 @@
 """Waiting for a run that another process works on: a look whenever something has changed, until nobody works on it.
 
-It must never ask the tables whether there is news: the store's version says so, and the sizes of files.
+Every verb that waits for a run waits here. It must never ask the tables whether there is news: the store's version says
+so, and the sizes of files.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 from hostler.cli.saying import say
 from hostler.clock import Clock, SystemClock
 from hostler.stores.reading import Reader
 from hostler.stores.reads.runs import has_owner, run
 
-#: Seconds between two looks at the version.
-LOOK = 0.1
+#: Seconds between two glances, as an owner's own at what is asked of it.
+PAUSE = 0.1
 
 #: How the row says that a run is over.
 OVER = ("finished", "stopped")
 
 
-async def changes(reader: Reader, number: int, *, clock: Clock | None = None) -> AsyncIterator[bool]:
-    """Whether the store has changed since the last look, several times a second: first True, and True at the end.
+class Glance(NamedTuple):
+    """What a moment showed: whether there may be news since the last one, and whether anybody works on the run."""
 
-    It ends once nobody works on the run, after a last look at what its owner has left.
+    news: bool
+    owned: bool
+
+
+async def glances(
+    reader: Reader, number: int, *, until: float | None = None, clock: Clock | None = None
+) -> AsyncIterator[Glance]:
+    """Look at a run several times a second, until nobody works on it or the clock's steady time is `until`.
+
+    The first glance and the last one count as news: whoever looks again then has seen all that there is.
     """
     clock = clock or SystemClock()
     version = -1
     while True:
         # Asked in this order: what a dying owner wrote last is still seen.
-        alive = has_owner(reader, number)
+        owned = has_owner(reader, number)
+        last = not owned or (until is not None and clock.steady() >= until)
         now = reader.version()
-        yield now != version or not alive
+        yield Glance(now != version or last, owned)
         version = now
-        if not alive:
+        if last:
             return
-        await clock.sleep(LOOK)
+        await clock.sleep(PAUSE)
+
+
+async def left_alone(reader: Reader, number: int, *, until: float | None = None) -> bool:
+    """Wait until nobody works on the run; False when somebody still does at `until`, a steady time of the clock."""
+    async for glance in glances(reader, number, until=until):
+        if not glance.owned:
+            return True
+    return False
 
 
 def say_if_left(reader: Reader, number: int) -> None:

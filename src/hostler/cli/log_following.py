@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hostler.cli.following import changes, say_if_left
+from hostler.cli.following import glances, say_if_left
 from hostler.cli.looking import Look, output_of
 from hostler.cli.printing import Printer
 from hostler.cli.saying import say
@@ -25,8 +25,8 @@ from hostler.views.words import ending_words, took
 async def follow_run(seen: Look, *, failed: bool, raw: bool, heading: Callable[[AttemptRow], None]) -> None:
     """Print what every attempt wrote, in the order of their ends, each behind its `heading`, until the run ends."""
     told = 0
-    async for changed in changes(seen.reader, seen.row.number):
-        if not changed:
+    async for glance in glances(seen.reader, seen.row.number):
+        if not glance.news:
             continue
         for seq, event in events(seen.reader, seen.row.number, since=told):
             told = seq
@@ -47,8 +47,8 @@ async def follow_job(seen: Look, number: int, *, n: int | None, only: str | None
     """Print what a job's last attempt writes as it comes, and the next one's, until the job ends; or attempt `n`'s."""
     follower = JobFollower(seen, number, n=n, only=only, raw=raw)
     try:
-        async for changed in changes(seen.reader, seen.row.number):
-            if changed:
+        async for glance in glances(seen.reader, seen.row.number):
+            if glance.news:
                 follower.look()
             follower.print()
             if follower.over:

@@ -14,8 +14,6 @@ from hostler.cli.storing import store_option
 if TYPE_CHECKING:
     from hostler.stores.reading import Reader
 
-#: Seconds between two looks at whether anything was committed, or an owner is gone.
-LOOK = 0.2
 #: The exit code when not all have ended in time: that of timeout(1), since 3 is that of a run whose jobs timed out.
 LATE = 124
 #: Exit codes from the worst to the best; 2 can't come of a run.
@@ -50,27 +48,20 @@ def command(names: tuple[str, ...], timeout: str | None) -> int:
 
 
 async def _wait(reader: Reader, numbers: list[int], seconds: float | None) -> list[int]:
-    """Wait for all of them, and say how each ended; their exit codes."""
+    """Wait for all of them, and say how each ended as it does; their exit codes."""
+    from hostler.cli.following import left_alone
     from hostler.clock import SystemClock
     from hostler.model.durations import format_duration
-    from hostler.stores.reads.runs import has_owner
 
-    clock, codes, left, version = SystemClock(), [], list(numbers), -1
-    until = None if seconds is None else clock.steady() + seconds
-    while left:
-        alone = [number for number in left if not has_owner(reader, number)]
-        if alone or reader.version() != version:
-            version = reader.version()
-            for number in alone:
-                codes.append(_ended(reader, number))
-                left.remove(number)
-        if until is not None and clock.steady() > until and left:
-            some = ", ".join(map(str, left))
-            say(f"batch {some}: not ended after {format_duration(seconds or 0.0)}")
-            return [*codes, LATE]
-        if left:
-            await clock.sleep(LOOK)
-    return codes
+    until = None if seconds is None else SystemClock().steady() + seconds
+
+    async def ended(number: int) -> int | None:
+        return _ended(reader, number) if await left_alone(reader, number, until=until) else None
+
+    codes = await asyncio.gather(*map(ended, numbers))
+    if late := [str(number) for number, code in zip(numbers, codes, strict=True) if code is None]:
+        say(f"batch {', '.join(late)}: not ended after {format_duration(seconds or 0.0)}")
+    return [LATE if code is None else code for code in codes]
 
 
 def _ended(reader: Reader, number: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from hostler.cli.following import OVER, glances
 from hostler.cli.looking import by_state
 from hostler.clock import Clock, SystemClock
 from hostler.engine.summary import Pace, Progress
@@ -16,13 +17,10 @@ from hostler.model.jobs import JobState
 from hostler.stores.outputs import read_output
 from hostler.stores.reading import Reader
 from hostler.stores.reads.events import events
-from hostler.stores.reads.runs import has_owner, run
+from hostler.stores.reads.runs import run
 from hostler.stores.store import RowStore
 from hostler.views.console import Console
 from hostler.views.live import Live
-
-#: Seconds between two looks.
-LOOK = 0.2
 
 
 async def watch(
@@ -48,23 +46,18 @@ async def watch(
     standing = _Standing(reader, number, clock)
     seen = max((seq for seq, _ in events(reader, number)), default=0)
     live = Live(console, standing.progress, clock=clock, colour=colour, quiet=quiet or not draws)
-    version = -1
     try:
-        while True:
-            alive = has_owner(reader, number)
-            if reader.version() != version:
-                version = reader.version()
+        async for glance in glances(reader, number, clock=clock):
+            if glance.news:
                 for seq, event in events(reader, number, since=seen):
                     seen = seq
                     if isinstance(event, AttemptEnded) and event.output is not None:
                         with suppress(OSError):
                             console.job_output(*(read_output(folder, event.output, of) for of in (1, 2)))
-            standing.look(version)
+            standing.look(news=glance.news)
             live.tick()
-            if not alive:
-                row = run(reader, number)
-                return row.exit_code if row.state in ("finished", "stopped") else None
-            await clock.sleep(LOOK)
+        row = run(reader, number)
+        return row.exit_code if row.state in OVER else None
     finally:
         live.end()
         with suppress(asyncio.CancelledError):
@@ -76,15 +69,16 @@ class _Standing:
 
     def __init__(self, reader: Reader, number: int, clock: Clock) -> None:
         self._reader, self._number, self._clock = reader, number, clock
-        self._version, self._next = -1, 0.0
+        self._stale, self._next = True, 0.0
         self._counts: dict[JobState, int] = {}
         self._pace: Pace | None = None
 
-    def look(self, version: int) -> None:
+    def look(self, *, news: bool) -> None:
         """Count anew if something has changed since; only part of our time, since a million jobs take a while."""
         now = self._clock.steady()
-        if version != self._version and now >= self._next:
-            self._version, self._counts = version, by_state(run(self._reader, self._number).counts)
+        self._stale = self._stale or news
+        if self._stale and now >= self._next:
+            self._stale, self._counts = False, by_state(run(self._reader, self._number).counts)
             self._next = self._clock.steady() + 10 * (self._clock.steady() - now)
         done = self._done
         self._pace = self._pace.seen(now, done) if self._pace else Pace.begin(now, done)
