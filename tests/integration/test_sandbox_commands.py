@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 
 from hostler.errors import UsageError
@@ -309,7 +310,8 @@ def python_for(become: list[str], place: Path) -> tuple[str, dict[str, str]]:
     """A Python that the plain user may run, and an environment in which it finds hostler."""
     library = place / "library"
     shutil.copytree(Path(sys.modules["hostler"].__path__[0]), library / "hostler")
-    shutil.copytree(Path(click.__path__[0]), library / "click")
+    for package in (click, msgspec):
+        shutil.copytree(Path(package.__path__[0]), library / package.__name__)
     subprocess.run(["chmod", "-R", "a+rX", str(place)], check=True, timeout=60)
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -318,7 +320,7 @@ def python_for(become: list[str], place: Path) -> tuple[str, dict[str, str]]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOSTLER_SANDBOX_DIR": str(place / "sandbox"),
     }
-    check = "import sys; assert sys.version_info >= (3, 11); import hostler, click"
+    check = "import sys; assert sys.version_info >= (3, 11); import hostler, click, msgspec"
     for candidate in (sys.executable, "/usr/bin/python3"):
         # Through a shell: setpriv itself can still run what the user can't.
         words = [*become, "sh", "-c", 'exec "$0" -c "$1"', candidate, check]

@@ -81,10 +81,10 @@ def _give(entry: Entry, wanted: Fault, lasting: float | None) -> None:
     from hostler.model.durations import format_duration
     from hostler.providers.sandbox_faults import give
 
-    done = give(entry, wanted, now=SystemClock().now(), lasting=lasting, seconds=SECONDS)
+    give(entry, wanted, now=SystemClock().now(), lasting=lasting, seconds=SECONDS)
     seconds = wanted.seconds if lasting is None else lasting
     how = f" for {format_duration(seconds)}" if seconds is not None and wanted.stays else ""
-    say(f"{entry.name}: {wanted.name}{how}: {done}")
+    say(f"{entry.name}: {wanted.name}{how}: {wanted.about}")
     if wanted.stays:
         say(f"to end it: hostler sandbox faults {entry.name} clear")
 

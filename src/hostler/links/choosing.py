@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from hostler.errors import HostRefused, NoPython
+from hostler.errors import HostRefused, NoPython, Unreachable
 from hostler.links.runner import RunnerLink
 from hostler.model.jobs import Start
 from hostler.model.reports import Hello, Report
@@ -72,8 +72,8 @@ class ChoosingLink:
             try:
                 hello = await self._link.open(ask, deliver=deliver, deadline=deadline)
             except NoPython as error:
-                if by_sh is False:  # what the runner holds there can't be reached in another way
-                    raise
+                if by_sh is False:  # what the runner holds there can't be reached in another way, and waits for us
+                    raise Unreachable(name, "its Python is not there at the moment") from error
                 why = error.why.removesuffix(" there")
             else:
                 self._choices.made(name, by_sh=False)
