@@ -125,14 +125,16 @@ def emptied(postgres: OwnPostgres) -> StoreUrl:
     """A store without runs in it, whose numbers begin anew: quicker than a database of its own for each test."""
     from hostler.stores.postgres.connecting import connect
     from hostler.stores.postgres.opening import bring_up
+    from hostler.stores.schema import metadata
 
     if not postgres.ready:
         postgres.ready = postgres.make("emptied")
     url = StoreUrl.parse(postgres.ready)
     with connect(url) as connection:
         bring_up(url, connection)
-        for table in ("run", "job", "attempt", "worker", "event", "turn", "request", "request_job"):
-            connection.execute(f"DELETE FROM {table}".encode(), prepare=False)
+        for table in metadata.tables:
+            if table != "alembic_version":
+                connection.execute(f"DELETE FROM {table}".encode(), prepare=False)
         for number in ("run_number_seq", "request_id_seq"):
             connection.execute(f"ALTER SEQUENCE {number} RESTART".encode(), prepare=False)
     return url

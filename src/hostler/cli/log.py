@@ -263,11 +263,10 @@ def _heading(seen: Look, about: JobRow, made: list[AttemptRow], shown: AttemptRo
 
 def _output(seen: Look, attempt: AttemptRow | None) -> Iterator[tuple[int, bytes]]:
     """An attempt's output in pieces, each with its stream, as they arrived where that is known. Raises StoreError."""
-    from hostler.cli.looking import output_of
-    from hostler.stores.output_reading import read_both
+    from hostler.cli.looking import output_of, pieces
 
     ref = output_of(seen, attempt) if attempt is not None else None
-    return iter(()) if ref is None or seen.folder is None else read_both(seen.folder, ref)
+    return iter(()) if ref is None else pieces(seen, ref)
 
 
 def _print_output(seen: Look, attempt: AttemptRow, *, only: str | None, raw: bool) -> None:

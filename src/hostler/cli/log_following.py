@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hostler.cli.following import glances, say_if_left
-from hostler.cli.looking import Look, output_of
+from hostler.cli.looking import Look, output_of, pieces
 from hostler.cli.printing import Printer
 from hostler.cli.saying import say
 from hostler.clock import SystemClock
@@ -16,7 +16,6 @@ from hostler.model.events import AttemptEnded
 from hostler.model.jobs import Ending
 from hostler.model.runs import AttemptRow
 from hostler.stores.growing import Growing
-from hostler.stores.output_reading import read_both
 from hostler.stores.reads.attempts import attempts, job
 from hostler.stores.reads.events import events
 from hostler.views.words import ending_words, took
@@ -140,5 +139,5 @@ class JobFollower:
 def _print_kept(seen: Look, attempt: AttemptRow, printer: Printer) -> None:
     """Print the recorded output of an attempt that has ended. Raises StoreError."""
     ref = output_of(seen, attempt)
-    if ref is not None and seen.folder is not None:
-        printer.put(read_both(seen.folder, ref))
+    if ref is not None:
+        printer.put(pieces(seen, ref))

@@ -6,6 +6,7 @@ It must never write anything, and never import what only a working run needs: a 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,15 +17,17 @@ from hostler.cli.storing import open_reader
 from hostler.engine.alike import Failure, clusters
 from hostler.engine.summary import HostFigures, Summary, exit_code
 from hostler.errors import StoreError, UsageError
+from hostler.model.durations import format_duration
 from hostler.model.jobs import JobState, OutputRef
 from hostler.model.runs import AttemptRow, BatchSpec, RunRow
 from hostler.model.templates import Template
-from hostler.stores.output_reading import log_ref, tail
+from hostler.stores.output_reading import log_ref, read_both, tail
 from hostler.stores.reading import Reader
 from hostler.stores.reads import report as figures
 from hostler.stores.reads.attempts import job as job_row
 from hostler.stores.reads.batch import no_run_yet, spec, workers
-from hostler.stores.reads.runs import has_owner, resolve, run
+from hostler.stores.reads.kept import telling
+from hostler.stores.reads.runs import has_owner, resolve, run, stalled
 from hostler.views.colours import wanted
 from hostler.views.report import KINDS, Findings, Slow
 from hostler.views.report import report as drawn
@@ -56,11 +59,12 @@ def opened() -> Iterator[Reader | None]:
 
 
 class Look(Struct, frozen=True, kw_only=True):
-    """One run as it stands: its row, whether somebody works on it, and its jobs by state."""
+    """One run as it stands: its row, whether somebody works on it and shows no life, and its jobs by state."""
 
     reader: Reader
     row: RunRow
     alive: bool
+    stalled: float | None
     spec: BatchSpec
     template: Template | None
     folder: Path | None
@@ -86,9 +90,10 @@ def by_state(counts: dict[str, int]) -> dict[JobState, int]:
     return {BY_WORD[word]: count for word, count in counts.items() if count}
 
 
-def state_word(row: RunRow, *, alive: bool) -> str:
+def state_word(row: RunRow, *, alive: bool, stalled: float | None = None) -> str:
     """A run's state: one that nobody works on any more is "left", whatever its row says.
 
+    It is "stalled" when who works on it has given no sign of life for a while.
     One that waits for somebody tells beside that whether it is paused. One at work that starts nothing more is
     "paused", or "draining" when it stops once what runs has ended.
     """
@@ -96,7 +101,18 @@ def state_word(row: RunRow, *, alive: bool) -> str:
         return "stopped, paused" if row.paused and row.state == "stopped" else row.state
     if not alive:
         return "left, paused" if row.paused else "left"
+    if stalled is not None:
+        return "stalled"
     return "draining" if row.draining else "paused" if row.paused else row.state
+
+
+def stalled_words(row: RunRow, stalled: float) -> str:
+    """What to know of a run whose owner shows no life: since when, and what to do about it."""
+    told = f"{row.owner}: no sign of life for {format_duration(stalled)}"
+    pid = re.search(r"\(pid ([0-9]+)\)", row.owner or "")
+    if pid is None:
+        return told
+    return f"{told}; if it is stopped, kill -CONT {pid[1]} wakes it; if it hangs, kill -9 {pid[1]} ends it"
 
 
 def look(reader: Reader | None, name: str) -> Look:
@@ -109,6 +125,7 @@ def look(reader: Reader | None, name: str) -> Look:
         reader=reader,
         row=run(reader, number),
         alive=has_owner(reader, number),
+        stalled=stalled(reader, number),
         spec=wanted,
         template=_template(wanted),
         folder=reader.run_folder(number),
@@ -126,7 +143,7 @@ def summary(seen: Look, *, now: float, signal: int | None = None) -> Summary:
         elapsed = max(0.0, (now if seen.alive and seen.row.finished is None else span[1]) - span[0])
     return Summary(
         number=seen.row.number,
-        state=state_word(seen.row, alive=seen.alive),
+        state=state_word(seen.row, alive=seen.alive, stalled=seen.stalled),
         counts=seen.counts,
         elapsed=elapsed or None,
         signal=signal,
@@ -212,7 +229,7 @@ def said_last(seen: Look, attempt: AttemptRow, *, width: int) -> str:
             try:
                 line = last_line(tail(seen.folder, ref, stream, TAIL), width=width)
             except StoreError:
-                line = "(its output is gone)"
+                line = "(its output is not here)"
             if line:
                 return line
     return ""
@@ -223,6 +240,13 @@ def output_of(seen: Look, attempt: AttemptRow) -> OutputRef | None:
     if attempt.file is None:
         return log_ref(seen.folder, attempt.job, attempt.n) if attempt.open and seen.folder else None
     return OutputRef(attempt.file, attempt.offset or 0, attempt.out or 0, attempt.err or 0, attempt.indexed)
+
+
+def pieces(seen: Look, ref: OutputRef) -> Iterator[tuple[int, bytes]]:
+    """An attempt's output, each piece with its stream, as they arrived where that is known. Raises StoreError."""
+    if seen.folder is not None:
+        with telling(seen.reader, seen.row.number, ref.file, folder=seen.folder):
+            yield from read_both(seen.folder, ref)
 
 
 def report_text(reader: Reader, number: int, *, signal: int | None, colour: bool) -> tuple[str, int]:

@@ -9,15 +9,15 @@ import asyncio
 from contextlib import suppress
 
 from hostler.cli.following import OVER, glances
-from hostler.cli.looking import by_state
+from hostler.cli.looking import by_state, stalled_words
 from hostler.clock import Clock, SystemClock
 from hostler.engine.summary import Pace, Progress
 from hostler.model.events import AttemptEnded
 from hostler.model.jobs import JobState
-from hostler.stores.outputs import read_output
 from hostler.stores.reading import Reader
 from hostler.stores.reads.events import events
-from hostler.stores.reads.runs import run
+from hostler.stores.reads.kept import reading
+from hostler.stores.reads.runs import run, stalled
 from hostler.stores.store import RowStore
 from hostler.views.console import Console
 from hostler.views.live import Live
@@ -39,6 +39,7 @@ async def watch(
     clock = clock or SystemClock()
     reader, folder = store.reader, store.run_folder(number)
     assert folder is not None, "a run is followed in a store on disk"
+    read = reading(reader, number, folder=folder)
     console = Console.of_process()
     if not quiet:
         owner = run(reader, number).owner
@@ -46,14 +47,21 @@ async def watch(
     standing = _Standing(reader, number, clock)
     seen = max((seq for seq, _ in events(reader, number)), default=0)
     live = Live(console, standing.progress, clock=clock, colour=colour, quiet=quiet or not draws)
+    told = False
     try:
         async for glance in glances(reader, number, clock=clock):
+            silent = stalled(reader, number)
+            if silent is not None and not told:
+                console.note(
+                    f"hostler: batch {number} is stalled: {stalled_words(run(reader, number), silent)}"
+                )
+            told = silent is not None
             if glance.news:
                 for seq, event in events(reader, number, since=seen):
                     seen = seq
                     if isinstance(event, AttemptEnded) and event.output is not None:
                         with suppress(OSError):
-                            console.job_output(*(read_output(folder, event.output, of) for of in (1, 2)))
+                            console.job_output(*(read(event.output, of) for of in (1, 2)))
             standing.look(news=glance.news)
             live.tick()
         row = run(reader, number)

@@ -36,12 +36,16 @@ class RunAccepted(Event, frozen=True, kw_only=True):
 
 
 class RunStarted(Event, frozen=True, kw_only=True):
-    """A controller has taken the run: the first one, or with epoch above 1 the next."""
+    """A controller has taken the run: the first one, or with epoch above 1 the next.
+
+    What jobs write is kept in the folder `kept` of its machine, HOST:PATH.
+    """
 
     type: ClassVar[str] = "run.started"
     epoch: int
     owner: str
     options: dict[str, Any]
+    kept: str = ""
 
 
 class StopRequested(Event, frozen=True, kw_only=True):

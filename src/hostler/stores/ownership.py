@@ -77,3 +77,11 @@ def owner_lives(folder: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def silent(folder: Path) -> float | None:
+    """Seconds since the owner of the run in this folder gave its last sign of life; None if there never was one."""
+    try:
+        return max(0.0, time.time() - (folder / "lock").stat().st_mtime)
+    except FileNotFoundError:
+        return None

@@ -47,6 +47,10 @@ class Reader(Protocol):
         """Whether a living process owns the run."""
         ...
 
+    def silent(self, run: int) -> float | None:
+        """Seconds since the run's owner gave its last sign of life; None where none was ever given."""
+        ...
+
     def close(self) -> None:
         """Let go of the database."""
         ...

@@ -20,7 +20,7 @@ from hostler.stores.beside import beside
 from hostler.stores.database import Db, Hold
 from hostler.stores.failures import from_sqlite, naming
 from hostler.stores.opening import connect
-from hostler.stores.ownership import RunLock, owner_lives
+from hostler.stores.ownership import RunLock, owner_lives, silent
 from hostler.stores.reading import Reader, Row
 from hostler.stores.store import RowStore
 
@@ -102,6 +102,11 @@ class SqliteReader:
             return owner_lives(folder)
         row = self.one("SELECT owner FROM run WHERE number = ?", run)
         return row is not None and row[0] is not None
+
+    def silent(self, run: int) -> float | None:
+        """Seconds since the run's owner gave its last sign of life; None where none was ever given."""
+        folder = self.run_folder(run)
+        return silent(folder) if folder else None
 
     def close(self) -> None:
         """Let go of the database."""

@@ -18,7 +18,8 @@ from hostler.model.jobs import RETRYABLE
 from hostler.model.runs import BatchSpec
 from hostler.model.templates import Template
 from hostler.ports import View
-from hostler.stores.outputs import RunOutputs, read_output
+from hostler.stores.outputs import RunOutputs
+from hostler.stores.reads.kept import place_of, reading
 from hostler.stores.reads.runs import run as find_run
 from hostler.stores.store import Claim, RowStore
 from hostler.views.console import Console
@@ -77,7 +78,7 @@ async def open_batch(
     assert folder is not None, "a run is worked on from a store on disk"
     files = RunOutputs(folder, epoch=claim.epoch)
     table = table_of(console, wanted)
-    read = partial(read_output, folder)
+    read = reading(store.reader, number, folder=folder)
     printer = Printer(console, read=read, tag=tag_of(wanted.tag) if wanted.tag else None, table=table)
     output = output_by(
         printer, console, wanted=wanted, order=lambda: StoredOrder(store.reader, number, claim.seq)
@@ -99,7 +100,13 @@ async def open_batch(
         clock=clock,
         say=console.urge,
     )
-    started = RunStarted(at=clock.now(), epoch=claim.epoch, owner=owner_name(), options=wanted.options)
+    started = RunStarted(
+        at=clock.now(),
+        epoch=claim.epoch,
+        owner=owner_name(),
+        options=wanted.options,
+        kept=place_of(folder),
+    )
     if not visit:
         await bus.commit([started])
     rows = await store.batch_rows(number)

@@ -7,7 +7,7 @@ else. An effect is carried out only after the commit of the turn that it came fr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Protocol, TypeVar
@@ -167,7 +167,7 @@ class BatchWork:
             if events:
                 await self._bus.commit(events, before=self._files.sync)
                 if any(isinstance(event, HostEnrolled) for event in events):
-                    for worker in await self._store.workers(self._setting.number):
+                    for worker in await self._stored(lambda: self._store.workers(self._setting.number)):
                         self._setting.workers[worker.id] = worker
             facts = await self._perform(effects)
             for id, size in credit.items():
@@ -187,7 +187,7 @@ class BatchWork:
         credit: dict[int, int] = {}
         for fact in facts:
             if isinstance(fact, Asked):
-                asked.append(await self._asking.standing(fact))
+                asked.append(await self._stored(partial(self._asking.standing, fact)))
                 continue
             if isinstance(fact, Heard):
                 report = fact.report
@@ -224,6 +224,14 @@ class BatchWork:
             except StoreFull as error:
                 await self._bus.hold(error)
 
+    async def _stored(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store for something, however long it is away: nothing goes on without the answer."""
+        while True:
+            try:
+                return await ask()
+            except StoreFull as error:
+                await self._bus.hold(error)
+
     def _held(self, worker: int, serial: int) -> Try | None:
         return self.batch.hands[worker].open.get(serial)
 
@@ -251,9 +259,10 @@ class BatchWork:
         facts: list[Fact] = []
         for effect in effects:
             if isinstance(effect, NeedJobs):
-                facts.append(JobsLoaded(tuple(await self._store.queued(
-                    self._setting.number, after=effect.after, limit=effect.limit
-                ))))  # fmt: skip
+                jobs = partial(
+                    self._store.queued, self._setting.number, after=effect.after, limit=effect.limit
+                )
+                facts.append(JobsLoaded(tuple(await self._stored(jobs))))
             elif isinstance(effect, Connect):
                 self._spawn(self._connect(effect))
             elif isinstance(effect, Rest):

@@ -23,6 +23,8 @@ _OWNED = """SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND c
 AND objid = CAST(? AS oid) AND objsubid = 2
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
+_SILENT = "SELECT extract(epoch FROM clock_timestamp()) - seen FROM run WHERE number = ?"
+
 
 class PostgresReader:
     """Questions over a connection of its own, made anew when it broke. For one thread at a time."""
@@ -95,6 +97,11 @@ class PostgresReader:
     def owned(self, run: int) -> bool:
         """Whether a living process owns the run."""
         return self.one(_OWNED, self._found.lock, run) is not None
+
+    def silent(self, run: int) -> float | None:
+        """Seconds since the run's owner gave its last sign of life; None where none was ever given."""
+        row = self.one(_SILENT, run)
+        return None if row is None or row[0] is None else max(0.0, float(row[0]))
 
     def close(self) -> None:
         """Let go of the database."""

@@ -29,23 +29,29 @@ FROM = "FROM attempt a JOIN worker w ON w.run = a.run AND w.id = a.worker"
 
 
 class JobRow(Struct, frozen=True, kw_only=True):
-    """One job as the store keeps it, for people. `attempts` is the number of its last attempt, 0 without one."""
+    """One job as the store keeps it, for people. `attempts` is the number of its last attempt, 0 without one, `kills`
+    how many hosts were lost while it ran there."""
 
     job: int
     args: tuple[bytes, ...]
     state: JobState
     tries: int
     attempts: int
+    kills: int = 0
 
 
 def job(reader: Reader, run: int, number: int) -> JobRow:
     """One job of a run. Raises UsageError, saying which jobs there are."""
-    row = reader.one("SELECT args, state, tries, attempts FROM job WHERE run = ? AND seq = ?", run, number)
+    row = reader.one(
+        "SELECT args, state, tries, attempts, kills FROM job WHERE run = ? AND seq = ?", run, number
+    )
     if row is None:
         total = reader.one("SELECT total FROM run WHERE number = ?", run)
         raise UsageError(f"run {run} has no job {number}; its jobs are 1 to {total[0] if total else 0}")
-    args, state, tries, attempts = row
-    return JobRow(job=number, args=unpack_args(args), state=JobState(state), tries=tries, attempts=attempts)
+    args, state, tries, attempts, kills = row
+    return JobRow(
+        job=number, args=unpack_args(args), state=JobState(state), tries=tries, attempts=attempts, kills=kills
+    )
 
 
 def unfinished(reader: Reader, run: int) -> Iterator[int]:

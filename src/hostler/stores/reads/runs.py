@@ -18,6 +18,8 @@ _COLUMNS = (
     "number, uid, kind, state, epoch, owner, created, started, finished, exit_code, command, counts, "
     "paused, stopping"
 )
+#: Seconds without a sign of life after which an owner counts as stalled: it gives one every ten.
+STALLED = 60.0
 _UID = re.compile(r"[0-9a-f]{4,32}\Z")
 
 
@@ -65,6 +67,15 @@ def resolve(reader: Reader, text: str) -> int:
 def has_owner(reader: Reader, number: int) -> bool:
     """Whether a living process works on the run: a `running` one without is waiting to be resumed."""
     return reader.owned(number)
+
+
+def stalled(reader: Reader, number: int) -> float | None:
+    """Seconds without a sign of life from the run's owner; None where it gives them, or where there is none.
+
+    It is stopped by a signal, or hangs, or this machine has slept: only a person can say which.
+    """
+    silent = reader.silent(number)
+    return silent if silent is not None and silent >= STALLED and reader.owned(number) else None
 
 
 def _run_row(reader: Reader, row: Row) -> RunRow:
