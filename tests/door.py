@@ -19,11 +19,16 @@ LIBC = ctypes.CDLL(None)
 
 
 class Door:
-    """A port of its own that leads to `host`. As a context manager it is closed at the end."""
+    """A port of its own that leads to `host`. As a context manager it is closed at the end.
 
-    def __init__(self, host: Host, *, silent: bool = False) -> None:
+    `passed` is how many bytes came from the controller's side; after `cut_after` of them it is slammed, once.
+    """
+
+    def __init__(self, host: Host, *, silent: bool = False, cut_after: int | None = None) -> None:
+        self.passed, self._cut_after = 0, cut_after
         self.host, self.silent, self.frozen, self.comers = host, silent, threading.Event(), 0
         self._lines: list[tuple[socket.socket, socket.socket | None]] = []
+        self._near: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._serve, daemon=True).start()
@@ -60,6 +65,7 @@ class Door:
                 near.close()
                 continue
             self._lines.append((near, far))
+            self._near.add(near)
             for one, other in ((near, far), (far, near)):
                 threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
 
@@ -68,6 +74,12 @@ class Door:
             while data := one.recv(1 << 16):
                 if self.frozen.is_set():
                     continue  # dropped packets: nobody hears of them
+                if one in self._near:
+                    self.passed += len(data)
+                    if self._cut_after is not None and self.passed >= self._cut_after:
+                        other.sendall(data[: len(data) - (self.passed - self._cut_after)])
+                        self._cut_after = None
+                        break
                 other.sendall(data)
         for line in (one, other):
             with contextlib.suppress(OSError):

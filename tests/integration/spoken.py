@@ -65,11 +65,15 @@ class Spoken:
         return [one for one in found if not isinstance(one, Told | Says)]
 
     def open(self, *ask: int, slots: int = 2, epoch: int = 1, lease: float = 60.0) -> list[Answer]:
-        return self.say(say.opening(
+        return self.say(self.opening(*ask, slots=slots, epoch=epoch, lease=lease))
+
+    def opening(self, *ask: int, slots: int = 2, epoch: int = 1, lease: float = 60.0) -> bytes:
+        """What a controller says first."""
+        return say.opening(
             self.host, uid=self.uid, run=7, token=self.token, epoch=epoch, line=self.line, slots=slots, lease=lease,
             grace=0.3, id="sh" + secrets.token_hex(15), ask=ask, env={"SECRET": "canary-in-env"}, workdir="",
             most=1 << 20,
-        ))  # fmt: skip
+        )  # fmt: skip
 
     def entered(self, body: bytes) -> bytes:
         return say.entering(os.fsencode(self.spool), epoch=self.epoch, line=self.line, stamp=0) + body

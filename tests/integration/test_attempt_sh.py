@@ -190,6 +190,13 @@ def test_an_attempt_whose_keeper_is_killed_is_lost_and_nothing_of_it_stays(plain
     assert not [pid for pid in plain.left() if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def test_what_was_claimed_by_a_worker_that_died_before_it_began_is_told_as_lost(plain: Spoken) -> None:
+    plain.open()
+    start = say.starting([plain.start(1, "true")]).removesuffix(b"_hbegin\n")
+    plain.ask(start + b"_hself w1\n_hclaim c/0000000001\n")
+    assert isinstance(plain.result(1), Lost) and not plain.begun(1)
+
+
 def test_a_ladder_that_is_killed_is_climbed_anew(plain: Spoken) -> None:
     plain.open()
     plain.ask(say.starting([plain.start(1, "trap '' TERM; sleep 79 & wait; sleep 79")]))

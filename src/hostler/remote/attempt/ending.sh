@@ -107,6 +107,7 @@ _hladder() {
 # Write the result of an attempt whose worker is dead, or waits for a process that can't be ended.
 _hrecord() {
 	_hnow
+	{ for _hq in out err; do [ -e "$_hd/$_hq" ] || : >"$_hd/$_hq"; done; [ -e "$_hd/b" ] || echo "$_ht" >"$_hd/b"; } 2>/dev/null
 	_hbegan=$_ht
 	{ read -r _hbegan <"$_hd/b"; } 2>/dev/null
 	_hel=$((_ht - _hbegan))

@@ -48,7 +48,11 @@ _hlookonce() {
 	set --
 	for _hd in "$_hD"/a/*; do
 		_hn=${_hd##*/}
-		[ -e "$_hd/b" ] || continue
+		if [ ! -e "$_hd/b" ]; then
+			# Perhaps its worker died between claiming and beginning it.
+			[ -e "$_hD/c/$_hn" ] && ! _halive "$_hD/c/$_hn" && [ -d "$_hd" ] && ! _halive "$_hd/k" && _hdetach bury "$_hn"
+			continue
+		fi
 		eval "_hs=\${_hT$_hn-}"
 		[ "$_hs" = done ] && continue
 		set -- "$@" "$_hd/out" "$_hd/err"
