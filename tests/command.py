@@ -98,6 +98,9 @@ class Running:
 class Hostler:
     """The command with a state folder of its own, on one Lab's hosts."""
 
+    #: Words before the command's own: a program that runs it in surroundings of its own.
+    within: tuple[str, ...] = ()
+
     def __init__(self, folder: Path, lab: Lab, **env: str) -> None:
         self.folder, self.lab = folder, lab
         home = folder / "home"
@@ -125,7 +128,7 @@ class Hostler:
             elif stdin is not None:
                 given = stdin
             process = subprocess.Popen(
-                [PROGRAM, *words],
+                [*self.within, PROGRAM, *words],
                 stdin=given,
                 stdout=stack.enter_context(out.open("wb")) if stdout is None else stdout,
                 stderr=stack.enter_context(err.open("wb")) if stderr is None else stderr,

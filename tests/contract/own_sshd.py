@@ -43,7 +43,10 @@ def public(path: Path) -> str:
 
 
 class OwnSshd:
-    """One sshd. `lines` go before our own in its configuration; `kinds` are the types of its host keys."""
+    """One sshd. `lines` go before our own in its configuration; `kinds` are the types of its host keys.
+
+    Without a `port` it listens on a free one.
+    """
 
     #: Words before sshd's own: a program that runs it in surroundings of its own.
     within: tuple[str, ...] = ()
@@ -55,6 +58,7 @@ class OwnSshd:
         address: str = "127.0.0.1",
         lines: Sequence[str] = (),
         kinds: Sequence[str] = ("ed25519",),
+        port: int = 0,
     ) -> None:
         self.folder, self.address, self._lines = folder, address, tuple(lines)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,7 +67,7 @@ class OwnSshd:
         self.identity = keygen(folder / "client")
         self.host_keys = [keygen(folder / f"host_{kind}", kind=kind) for kind in kinds]
         self.accept(self.identity)
-        self.port = 0
+        self.port = port
         self._sshd: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -132,11 +136,16 @@ class OwnSshd:
             )
         give_up = time.monotonic() + 20
         while time.monotonic() < give_up and self._sshd.poll() is None:
-            with suppress(OSError), socket.create_connection((self.address, self.port), timeout=5) as line:
-                if line.recv(4) == b"SSH-":
+            with suppress(OSError):
+                if self.answers():
                     return True
             time.sleep(0.01)
         return False
+
+    def answers(self) -> bool:
+        """Whether it talks to who comes. Raises OSError where nobody listens."""
+        with socket.create_connection((self.address, self.port), timeout=5) as line:
+            return line.recv(4) == b"SSH-"
 
     def sessions(self) -> list[int]:
         """The processes that serve lines now, by pid."""
