@@ -47,7 +47,7 @@ def facts(seen: Look, result: Summary, found: Findings) -> dict[str, Any]:
     from hostler.cli.runs import facts as run_facts
     from hostler.cli.status import host_facts, next_step
 
-    return run_facts(seen.row, alive=seen.alive) | {
+    return run_facts(seen.row, alive=seen.alive, stalled=seen.stalled) | {
         "seconds": result.elapsed,
         "rate": result.rate,
         "next": next_step(seen, result),

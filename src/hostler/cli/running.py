@@ -24,6 +24,7 @@ from hostler.errors import RunBusy, StaleEpoch, StoreError
 from hostler.model.hosts import Host, refuse_twins
 from hostler.model.jobs import RETRYABLE
 from hostler.model.runs import BatchSpec, RunRow
+from hostler.ports import Provider
 from hostler.stores.store import Claim, RowStore
 from hostler.views.console import Console
 from hostler.views.tables import counted
@@ -49,7 +50,7 @@ async def new_run(
     uid, store = new_uid(), open_store()
     if wanted.launch:
         spec = replace(spec, providers=(wanted.provider,))
-    machines = Machines(map(provider, spec.providers), run=uid, keep=wanted.keep, say=say)
+    machines = Machines(_providers(spec), run=uid, keep=wanted.keep, say=say)
     try:
         with Signals() as signals:
             try:
@@ -163,17 +164,26 @@ async def _followed(store: RowStore, number: int, wanted: Wanted) -> int | None:
     return ended
 
 
+def _providers(spec: BatchSpec) -> list[Provider]:
+    """Who launches a run's machines. Those that work on without us last for as long as they keep results."""
+    fuse = spec.spool_keep if spec.detached else None
+    return [provider(each, fuse=fuse) for each in spec.providers]
+
+
 async def _go_on(
     store: RowStore, claim: Claim, *, hosts: Sequence[Host], wanted: Wanted, signals: Signals
 ) -> int:
     """Take a claimed run up, with more hosts if any were given."""
     from hostler.stores.reads.batch import spec
 
-    providers = list(spec(store.reader, claim.run).providers)
+    kept = spec(store.reader, claim.run)
+    providers = list(kept.providers)
     if wanted.launch and wanted.provider not in providers:
         providers.append(wanted.provider)
         wanted = replace(wanted, options={**wanted.options, "providers": providers})
-    machines = Machines(map(provider, providers), run=claim.uid, keep=wanted.keep, say=say)
+    changed = {each: wanted.options[each] for each in ("lease", "spool_keep") if each in wanted.options}
+    from_now_on = _providers(replace(kept, providers=tuple(providers), **changed))
+    machines = Machines(from_now_on, run=claim.uid, keep=wanted.keep, say=say)
     async with _held(store, claim, machines):
         refuse_twins(hosts, enrolled=[each.host for each in await store.workers(claim.run)])
         await machines.adopt()

@@ -25,26 +25,29 @@ def command(limit: str, as_json: bool, color: str) -> None:
     count = whole(limit, "--limit", most=1_000_000)
     from hostler.cli import looking
     from hostler.stores.reads.batch import NO_RUNS
-    from hostler.stores.reads.runs import has_owner, runs
+    from hostler.stores.reads.runs import has_owner, runs, stalled
 
     with looking.opened() as reader:
-        rows = [(row, has_owner(reader, row.number)) for row in runs(reader, limit=count)] if reader else []
+        found = runs(reader, limit=count) if reader else []
+        rows = [(row, has_owner(reader, row.number), stalled(reader, row.number)) for row in found if reader]
         if as_json:
-            click.echo(json.dumps([facts(row, alive=alive) for row, alive in rows], indent=2))
+            told = [facts(row, alive=alive, stalled=silent) for row, alive, silent in rows]
+            click.echo(json.dumps(told, indent=2))
         elif not rows:
             say(NO_RUNS)
         else:
             click.echo(listing(rows, colour=looking.colour_of(1, color)), nl=False)
 
 
-def facts(row: RunRow, *, alive: bool) -> dict[str, Any]:
-    """What scripts are told of one run."""
+def facts(row: RunRow, *, alive: bool, stalled: float | None) -> dict[str, Any]:
+    """What scripts are told of one run; `stalled` is for how many seconds its owner has shown no life."""
     return {
         "number": row.number,
         "uid": row.uid,
         "kind": row.kind,
         "state": row.state,
         "alive": alive,
+        "stalled": stalled,
         "paused": row.paused,
         "draining": row.draining and alive,
         "owner": row.owner if alive else None,
@@ -58,7 +61,7 @@ def facts(row: RunRow, *, alive: bool) -> dict[str, Any]:
     }
 
 
-def listing(rows: list[tuple[RunRow, bool]], *, colour: bool) -> str:
+def listing(rows: list[tuple[RunRow, bool, float | None]], *, colour: bool) -> str:
     """The runs as people read them."""
     from hostler.cli.looking import by_state, columns_of, state_word
     from hostler.engine.summary import Summary
@@ -71,13 +74,13 @@ def listing(rows: list[tuple[RunRow, bool]], *, colour: bool) -> str:
     heads += [Column(head, right=True) for head in ("jobs", "ok", "bad", "left")]
     heads.append(Column("command", widest=None))
     lines = []
-    for row, alive in rows:
+    for row, alive, stalled in rows:
         result = Summary(number=row.number, state=row.state, counts=by_state(row.counts))
         counts = (result.total, result.counts.get(JobState.OK, 0), result.bad, result.total - result.done)
         lines.append(
             (
                 str(row.number),
-                state_word(row, alive=alive),
+                state_word(row, alive=alive, stalled=stalled),
                 when(row.started or row.created),
                 "" if row.exit_code is None else str(row.exit_code),
                 *(str(count or "") for count in counts),

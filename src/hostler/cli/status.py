@@ -61,7 +61,7 @@ def facts(
     """What scripts are told of the run."""
     from hostler.cli.runs import facts as run_facts
 
-    return run_facts(seen.row, alive=seen.alive) | {
+    return run_facts(seen.row, alive=seen.alive, stalled=seen.stalled) | {
         "seconds": result.elapsed,
         "rate": result.rate,
         "next": next_step(seen, result),
@@ -122,18 +122,22 @@ def screen(
     colour: bool,
 ) -> str:
     """The run as people read it."""
-    from hostler.cli.looking import columns_of
+    from hostler.cli.looking import columns_of, stalled_words
     from hostler.views import report
     from hostler.views.text import fit, one_line
     from hostler.views.words import when
 
     row, width = seen.row, columns_of(1)
-    owner = one_line((row.owner or "?").encode()) if seen.alive else "nobody works on it"
+    owner = row.owner or "?"
+    if seen.stalled is not None:
+        owner = stalled_words(row, seen.stalled)
+    elif not seen.alive:
+        owner = "nobody works on it"
     about = [
         ("command", one_line(row.command.encode("utf-8", "surrogateescape"))),
         ("started", when(row.started or row.created)),
         ("ended", when(row.finished) if row.finished is not None else ""),
-        ("owner", "" if row.state == "finished" else owner),
+        ("owner", "" if row.state == "finished" else one_line(owner.encode())),
         ("uid", row.uid),
     ]
     blocks = [

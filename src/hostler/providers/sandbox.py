@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for another process that begins or ends hosts.
 LOCKED = 60.0
+#: Seconds that a run's hosts outlive its controller: jobs have ended long before, results wait for who comes back.
+FUSE = 900.0
+VARIABLE = "HOSTLER_SANDBOX_FUSE"
 
 
 def hosts(path: Path | None = None) -> tuple[Host, ...]:
@@ -45,19 +48,22 @@ class Sandbox:
     """The provider of sandbox hosts.
 
     `path` is the sandbox folder, None for this account's usual one; `sshd_lines` are put before our own lines in each
-    new host's sshd_config ("MaxSessions 2").
+    new host's sshd_config ("MaxSessions 2"). Hosts of a run outlive its controller by `fuse` seconds (None: as
+    HOSTLER_SANDBOX_FUSE says, else 15 minutes).
     """
 
     name = "sandbox"
 
     def __init__(
-        self, path: Path | None = None, *, clock: Clock | None = None, sshd_lines: Sequence[str] = ()
-    ) -> None:
+        self, path: Path | None = None, *, clock: Clock | None = None, sshd_lines: Sequence[str] = (),
+        fuse: float | None = None,
+    ) -> None:  # fmt: skip
         from hostler.clock import SystemClock
 
         self._registry = Registry(path)
         self._clock = clock or SystemClock()
         self._lines = tuple(sshd_lines)
+        self._fuse = fuse
 
     async def launch(
         self, count: int, *, run: str | None, token: str, deadline: float, lifetime: float | None
@@ -81,9 +87,23 @@ class Sandbox:
             server=choose(),
             environment=home(),
             sshd_lines=self._lines,
+            fuse=None if run is None else self._burns(),
         )
         records = await asyncio.to_thread(start, self._registry, count, launch=wanted, seconds=deadline)
         return tuple(record.instance for record in records)
+
+    def _burns(self) -> float:
+        """How long a run's hosts outlive its controller."""
+        import os
+
+        from hostler.model.durations import parse_duration
+
+        if said := os.environ.get(VARIABLE):
+            try:
+                return parse_duration(said)
+            except UsageError as error:
+                raise UsageError(f"{VARIABLE}: {error}") from None
+        return FUSE if self._fuse is None else self._fuse
 
     async def destroy(self, instances: Sequence[Instance], *, deadline: float) -> None:
         """End hosts and every process begun through them, within `deadline` seconds; those gone already are no error.
@@ -112,12 +132,13 @@ class Sandbox:
 
         from hostler.providers.sandbox_procs import pin
 
-        return await self._rewritten(lambda record: record.run == run, controller=pin(os.getpid()))
+        mine = {"controller": pin(os.getpid()), "fuse": self._burns()}
+        return await self._rewritten(lambda record: record.run == run, **mine)
 
     async def release(self, instances: Sequence[Instance]) -> tuple[Instance, ...]:
         """Make hosts as if begun by hand: of no run, in every inventory. Raises ProviderError when they are locked."""
         ids = {instance.id for instance in instances}
-        return await self._rewritten(lambda record: record.id in ids, run=None, controller=None)
+        return await self._rewritten(lambda record: record.id in ids, run=None, controller=None, fuse=None)
 
     async def _rewritten(self, which: Callable[[Record], bool], **changes: Any) -> tuple[Instance, ...]:
         import asyncio

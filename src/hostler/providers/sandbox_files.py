@@ -37,7 +37,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
     `command` is its SSH server's argv, `environment` what is set for all that is begun through it; `controller` the
     process that asked for the host, `keeper` and `server` the processes that are it, None until they have started.
-    Times are seconds since the epoch.
+    Times are seconds since the epoch; `fuse` is how many seconds a run's host outlives its controller.
     """
 
     id: str
@@ -58,6 +58,7 @@ class Record(Struct, frozen=True, kw_only=True):
     controller: Pin | None = None
     keeper: Pin | None = None
     server: Pin | None = None
+    fuse: float | None = None
 
     @property
     def host(self) -> Host:

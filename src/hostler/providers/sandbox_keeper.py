@@ -3,7 +3,8 @@
 Started as `python -m hostler.providers.sandbox_keeper FOLDER`, it leaves its starter's session, answers "ready" on
 its stdout once the server's banner has been seen, and stays. It is the reaper of all its descendants, so that
 nothing begun through the host can hide from it by forking away. It ends them on TERM, when the fuse has burnt down,
-when the server dies, and when the folder with its record is taken away.
+when the server dies, and when the folder with its record is taken away. The fuse of a run's host burns while the
+run's controller is dead or stopped, that of any other from the beginning.
 
 It must never outlive its record, and never import what it doesn't need: there is one keeper for each host. The
 clocks are read directly: this is a program of its own, with nobody to hand it one.
@@ -24,7 +25,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from hostler.providers.sandbox_files import MARK, Record, read, remove, write
-from hostler.providers.sandbox_procs import Process, below, children, end_all, marked, pin
+from hostler.providers.sandbox_procs import Process, below, children, end_all, living, marked, pin
 
 READY_WITHIN = 15.0
 LOOK_EVERY = 2.0
@@ -43,9 +44,10 @@ class Keeper:
         self._server = 0
         self._stop = ""
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        # Seconds by a clock that goes on in suspend and that nobody sets.
         left = None if record.expires is None else record.expires - time.time()
-        self._fuse = None if left is None else time.clock_gettime(time.CLOCK_BOOTTIME) + left
+        self._fuse = None if left is None else _now() + left
+        self._read = 0
+        self._attended = _now()
 
     def begin(self) -> str:
         """Start the server and wait for its banner; "" when it is there, else why it is not."""
@@ -80,13 +82,33 @@ class Keeper:
         while not self._stop:
             left = LOOK_EVERY
             if self._fuse is not None:
-                left = min(left, self._fuse - time.clock_gettime(time.CLOCK_BOOTTIME))
+                left = min(left, self._fuse - _now())
             if left <= 0:
                 return "its fuse has burnt down"
             self._wait(left)
-            if not (self._folder / "record.json").exists():
+            if not self._there():
                 return "its record is gone"
+            if self._deserted():
+                return f"its run has had no controller for {self._record.fuse:.0f} s"
         return self._stop
+
+    def _there(self) -> bool:
+        """Whether the record is there; read again when others have changed it, as who takes a run up does."""
+        try:
+            changed = os.stat(self._folder / "record.json").st_mtime_ns
+        except FileNotFoundError:
+            return False
+        if changed != self._read:
+            self._read, self._record = changed, read(self._folder) or self._record
+        return True
+
+    def _deserted(self) -> bool:
+        """Whether nobody has answered for a run's host for as long as its fuse burns. Who is stopped doesn't."""
+        fuse, controller = self._record.fuse, living(self._record.controller)
+        if fuse is None or self._record.run is None or (controller and not controller.stopped):
+            self._attended = _now()
+            return False
+        return _now() - self._attended > fuse
 
     def end(self, why: str) -> tuple[int, ...]:
         """Kill all that was begun through the host; the pids that survive."""
@@ -139,6 +161,11 @@ class Keeper:
                 if pid == self._server:
                     self._stop = self._stop or f"its server ended ({os.waitstatus_to_exitcode(status)})"
         return False
+
+
+def _now() -> float:
+    """Seconds by a clock that goes on in suspend and that nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _become_reaper() -> None:

@@ -37,6 +37,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     server: sandbox_sshd.Server
     environment: tuple[tuple[str, str], ...] = ()
     sshd_lines: tuple[str, ...] = ()
+    fuse: float | None = None
 
     def name(self, number: int) -> str:
         """What a host is called: sandbox1 … by hand; a run's can't be mistaken for those, nor for another launch's."""
@@ -99,6 +100,7 @@ class Maker:
             # What hostler leaves on a host goes with the host, as it does with any machine that is ended.
             vars=(*self._vars, ("spool", str(folder / "spool"))),
             controller=self._controller,
+            fuse=launch.fuse,
         )
         if launch.server.sshd:
             settings = sandbox_sshd.settings(

@@ -28,7 +28,7 @@ class Pin(Struct, frozen=True, kw_only=True):
 
 
 class Process(Struct, frozen=True, kw_only=True):
-    """A process at the moment of looking. A zombie has ended and only waits to be collected.
+    """A process at the moment of looking. A zombie has ended and only waits to be collected; `stopped` is by a signal.
 
     `name` is what the kernel calls its program: good for telling kinds apart below a known parent, never for finding.
     """
@@ -38,6 +38,7 @@ class Process(Struct, frozen=True, kw_only=True):
     start: int
     zombie: bool
     name: bytes
+    stopped: bool = False
 
 
 @functools.cache
@@ -65,6 +66,7 @@ def look(pid: int) -> Process | None:
         start=int(fields[19]),
         zombie=fields[0] in (b"Z", b"X"),
         name=text[text.find(b"(") + 1 : end],
+        stopped=fields[0] == b"T",
     )
 
 

@@ -21,6 +21,7 @@ FIXED = {
     "HOSTLER_SANDBOX_DIR": "the folder of sandbox hosts",
     "HOSTLER_SANDBOX_SERVER": "the SSH server of sandbox hosts: sshd or asyncssh",
     "HOSTLER_SANDBOX_HOME": "the HOME of what runs on sandbox hosts",
+    "HOSTLER_SANDBOX_FUSE": "how long the sandbox hosts of a run outlive its controller (15m; 7d with detach)",
     "HOSTLER_SANDBOX": "set on sandbox hosts: which one it is",
 }
 

@@ -9,12 +9,15 @@ from hostler.ports import Provider
 PROVIDERS = ("sandbox",)
 
 
-def provider(name: str) -> Provider:
-    """The provider called `name`, one of PROVIDERS."""
+def provider(name: str, *, fuse: float | None = None) -> Provider:
+    """The provider called `name`, one of PROVIDERS. A run's machines outlive its controller by `fuse` seconds.
+
+    None: by as long as is usual.
+    """
     from hostler.providers.sandbox import Sandbox
 
     assert name in PROVIDERS
-    return Sandbox()
+    return Sandbox(fuse=fuse)
 
 
 def sandbox_hosts() -> tuple[Host, ...]:
