@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -83,9 +83,19 @@ class OwnPostgres:
         """Stop it: `fast` cuts its sessions off, `immediate` is a crash."""
         self._run("pg_ctl", "stop", "--wait", f"--mode={how}")
 
-    def freeze(self, number: int = signal.SIGSTOP) -> None:
-        """Stop or continue the server's first process, which takes new sessions."""
-        os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), number)
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop every process of the server within the block."""
+        first = int((self.data / "postmaster.pid").read_text().split()[0])
+        pids = [first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def make(self, database: str) -> str:
         """Make an empty database; its URL."""

@@ -169,12 +169,15 @@ def wait(true: Callable[[], object], *, seconds: float) -> None:
         time.sleep(0.03)
 
 
-def rounds(trial: Trial, *, jobs: int, kills: int, cuts: int, a_round: int, harm: int) -> Iterator[Tally]:
+def rounds(
+    trial: Trial, *, jobs: int, kills: int, cuts: int, a_round: int, harm: int, store: str = ""
+) -> Iterator[Tally]:
     """Play rounds of `a_round` jobs until so many jobs, kills and cuts are had, or the time is over.
 
     Every other round lasts until it was injured `harm` times; those between have jobs that hang, and end when they do.
     """
     with playground(trial.folder) as ground:
+        ground.hostler.env |= {"HOSTLER_STORE": store} if store else {}
         while ground.jobs < jobs or ground.kills < kills or ground.cuts < cuts:
             if trial.left < 0:
                 trial.say(f"   its time is over after {_told(ground)}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hostler.cli.storing import using
 from tests.command import Hostler, survivors
 from tests.faults.frame import Tally
 from tests.faults.plan import Mark, Plan, read_marks
@@ -219,7 +220,8 @@ def _asking(hostler: Hostler) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.update(ours)
     try:
-        yield
+        with using(hostler.env.get("HOSTLER_STORE")):
+            yield
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -5,6 +5,7 @@ It must never show a password, nor read one from anywhere but where libpq does: 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -17,6 +18,9 @@ from psycopg.types.string import StrDumper
 
 from hostler.errors import StoreError, UsageError
 from hostler.model.storeurls import StoreUrl
+
+# What goes wrong is told as an error of ours, once; the driver's own remarks would stand on the terminal.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

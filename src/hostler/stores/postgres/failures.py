@@ -23,7 +23,7 @@ def from_postgres(error: psycopg.Error, *, place: str) -> StoreError:
     StoreFull where the same write may succeed later, StoreError otherwise.
     """
     state = error.sqlstate or ""
-    words = " ".join(str(error).split()) or type(error).__name__
+    words = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     if state.startswith(_REFUSED):
         return StoreError(f"{place}: refused ({words}); see who may do what there, and what the URL says")
     if state.startswith(_PASSES):
