@@ -117,8 +117,8 @@ def test_logins_are_chatty_or_find_no_python_and_commands_are_what_they_were(
     given(hostler, "no-python")
     done = place.run(host, "command -v python3; command -v sh; echo ${SSH_ORIGINAL_COMMAND-none}")
     assert b"python" not in done.stdout and done.stdout.endswith(b"/sh\nnone\n")
-    done = hostler("batch", "--hosts", "sandbox1", "--", "echo", ":::", "a")
-    assert done.lines == ["a"] and "no python3 of 3.6 or later" in done.err
+    ran = hostler("batch", "--hosts", "sandbox1", "--", "echo", ":::", "a")
+    assert ran.lines == ["a"] and "no python3 of 3.6 or later" in ran.err
     hostler("sandbox", "faults", "sandbox1", "clear")
     assert place.run(host, "command -v python3").returncode == 0
 
@@ -269,7 +269,7 @@ def test_a_batch_survives_every_fault_at_once(tmp_path: Path, fresh_lab: Lab, ef
         ended = running.wait(200)
         assert ended.code == 0, ended.err
         assert sorted(ended.lines) == sorted(jobs)
-        again = {}
+        again: dict[int, list[tuple[str, str]]] = {}
         for attempt in hostler.json("log", "last"):
             again.setdefault(attempt["job"], []).append((attempt["host"], attempt["ending"]))
         twice = {made[0][0] for made in again.values() if len(made) > 1 and made[0][1] == "lost"}
