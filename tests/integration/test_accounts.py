@@ -17,6 +17,8 @@ from msgspec.structs import replace
 
 from hostler.clock import SystemClock
 from hostler.links.runner import RunnerLink
+from hostler.links.sudo import Sudo
+from hostler.links.terms import Terms
 from hostler.model.jobs import Start
 from hostler.model.reports import Down, Lost, Refused, Report, Result
 from hostler.transports.asyncssh import AsyncsshTransport
@@ -93,20 +95,23 @@ class Account:
 
 @asynccontextmanager
 async def entered(
-    town: Town, name: str, tmp_path: Path, vars: dict[str, str] | None = None, **more: Any
+    town: Town,
+    name: str,
+    tmp_path: Path,
+    vars: dict[str, str] | None = None,
+    sudo: Sudo | None = None,
+    **more: Any,
 ) -> AsyncIterator[Account]:
-    """A line to the runner of an account, begun for this; `more` is for the link."""
+    """A line to the runner of an account, begun for this; `more` is for its terms."""
     transport = AsyncsshTransport(state=tmp_path, strict=None, ssh_config=(), say=print)
     reports: list[Report] = []
-    words = {"uid": secrets.token_hex(16), "token": secrets.token_hex(8), "epoch": 1, **more}
+    words = {"uid": secrets.token_hex(16), "token": secrets.token_hex(8), "lease": 60.0, **more}
     link = RunnerLink(
         replace(town.account(name), vars=tuple((vars or {}).items())),
+        terms=Terms(run=7, slots=2, **words),
         transport=transport,
         clock=SystemClock(),
-        run=7,
-        slots=2,
-        lease=60.0,
-        **words,
+        sudo=sudo,
     )
     try:
         await link.open([], deliver=reports.append, deadline=40)

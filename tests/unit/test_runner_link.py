@@ -10,6 +10,7 @@ import pytest
 from hostler.clock import SystemClock
 from hostler.links.runner import CREDIT, RunnerLink
 from hostler.links.sudo import Sudo
+from hostler.links.terms import Terms
 from hostler.model.hosts import Host
 from hostler.model.reports import Down, Output, Report
 from hostler.remote.runner import wire
@@ -56,10 +57,9 @@ def output(offset: int, size: int) -> bytes:
 async def listened(*said: bytes, limit: int = 1 << 20) -> list[Report]:
     """What a link delivers of that."""
     reports: list[Report] = []
-    link = RunnerLink(
-        Host(name="liar", address="liar"), transport=Liar(*said), clock=SystemClock(), uid="0" * 32, run=1,  # type: ignore[arg-type]
-        token="0" * 16, epoch=1, slots=2, lease=60.0, output_limit=limit,
-    )  # fmt: skip
+    terms = Terms(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=60.0, output_limit=limit)
+    host = Host(name="liar", address="liar")
+    link = RunnerLink(host, terms=terms, transport=Liar(*said), clock=SystemClock())  # type: ignore[arg-type]
     await link.open([], deliver=reports.append, deadline=10)
     link.ready()
     async with asyncio.timeout(10):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from hostler.clock import Clock
@@ -20,6 +20,7 @@ from hostler.links.attempt_state import BATCH, Held, choose
 from hostler.links.choosing import SPOOL
 from hostler.links.decode import words
 from hostler.links.runner import COMMAND, CREDIT, STARTS, STARTS_SIZE
+from hostler.links.terms import Terms
 from hostler.model.health import UNSAID
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start
@@ -36,35 +37,16 @@ WORDS, SETTLE = 128 << 10, 256
 
 
 class AttemptLink:
-    """One host's attempts by attempt.sh, spoken to over a transport. The arguments are those of RunnerLink.
+    """One host's attempts by attempt.sh, spoken to over a transport, on `terms`.
 
-    A stream beyond `output_limit` bytes ends its job. `shell` is the sh to use there.
+    A stream beyond their output limit ends its job; pty and spool_max are not for it. `shell` is the sh to use there.
     """
 
     def __init__(
-        self,
-        host: Host,
-        *,
-        transport: Transport,
-        clock: Clock,
-        uid: str,
-        run: int,
-        token: str,
-        epoch: int,
-        slots: int | None,
-        lease: float,
-        grace: float = 5.0,
-        env: Mapping[str, str] | None = None,
-        workdir: str | None = None,
-        output_limit: int = 1 << 30,
-        spool_keep: float = 604800.0,
-        shell: str = "/bin/sh",
+        self, host: Host, *, terms: Terms, transport: Transport, clock: Clock, shell: str = "/bin/sh"
     ) -> None:
-        self.host = host
+        self.host, self._terms = host, terms
         self._transport, self._clock, self._shell = transport, clock, shell
-        self._uid, self._run, self._token, self._epoch = uid, run, token, epoch
-        self._env, self._workdir, self._most = env or {}, workdir or "", output_limit
-        self._slots, self._lease, self._grace, self._keep = slots, lease, grace, spool_keep
         self._line = secrets.token_hex(8)
         self._connection: Connection | None = None
         self._stream: Stream | None = None
@@ -113,11 +95,8 @@ class AttemptLink:
 
     def _opening(self, nonce: str, ask: Sequence[int]) -> bytes:
         return say.beginning(self._shell, nonce) + say.opening(
-            self.host, uid=self._uid, run=self._run, token=self._token, epoch=self._epoch, line=self._line,
-            slots=self._slots, lease=self._lease, grace=self._grace,
-            id=SPOOL + secrets.token_hex(15), ask=ask,
-            env=self._env, workdir=self._workdir, most=self._most, keep=self._keep,
-        )  # fmt: skip
+            self.host, terms=self._terms, line=self._line, id=SPOOL + secrets.token_hex(15), ask=ask
+        )
 
     async def _hello(self, stream: Stream, answers: Answers, ask: Sequence[int]) -> Hello:
         found: list[Answer] = []
@@ -232,7 +211,7 @@ class AttemptLink:
     async def _command(self, body: bytes) -> None:
         """One remote command: say something, take in what is answered. Raises HostError, ValueError."""
         nonce, began = secrets.token_hex(8), self._clock.steady()
-        enter = say.entering(self._spool, epoch=self._epoch, line=self._line, stamp=self._stamp)
+        enter = say.entering(self._spool, epoch=self._terms.epoch, line=self._line, stamp=self._stamp)
         text = message(say.beginning(self._shell, nonce) + enter + body + b"_hdone\n")
         finished = await self._through(text)
         answers, held = Answers(nonce), 0
@@ -273,7 +252,7 @@ class AttemptLink:
     def _renewed(self, stamp: int, rtt: float) -> None:
         """The host has counted the lease from this time of its own; said at most twice a second."""
         now = self._clock.steady()
-        if now - self._last >= min(0.5, self._lease / 12) and not self._gone.is_set():
+        if now - self._last >= min(0.5, self._terms.lease / 12) and not self._gone.is_set():
             self._last, self._stamp = now, stamp
             self._deliver(Renewed(rtt))
 
@@ -326,7 +305,7 @@ class AttemptLink:
 
     async def _renew(self) -> None:
         """Let the host hear of us, if nothing else was said."""
-        pause = min(self._lease / 6, 10.0)
+        pause = min(self._terms.lease / 6, 10.0)
         while True:
             await self._clock.sleep(pause)
             if self._clock.steady() - self._last >= pause * 0.9:
@@ -386,7 +365,6 @@ class AttemptLink:
 
     def resize(self, slots: int) -> None:
         """Run so many jobs at once from now on; what runs goes on."""
-        self._slots = slots
         self._say(say.resizing(slots))
 
     def credit(self, size: int) -> None:
@@ -403,7 +381,7 @@ class AttemptLink:
         if leaving:
             with suppress(TimeoutError, HostError, ValueError):
                 async with asyncio.timeout(deadline):
-                    await self._command(say.forgetting(grace=self._grace, seconds=deadline))
+                    await self._command(say.forgetting(grace=self._terms.grace, seconds=deadline))
         self._gone.set()
         for task in self._tasks:
             task.cancel()

@@ -2,7 +2,7 @@
 
 No program of ours stays, and nothing but sh is asked of the host. The promises are those of every attempt: it is
 started once, and when the line breaks, or the moment is too short, it goes on under its lease and is asked after by an
-AttemptLink of the same run, token and epoch.
+AttemptLink on the same terms.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from hostler.errors import HostRefused, LineLost, RunnerFailed
 from hostler.links import attempt_words as say
 from hostler.links.attempt_answers import Answers, Parting
 from hostler.links.choosing import SPOOL
+from hostler.links.terms import Terms
 from hostler.model.jobs import Start
 from hostler.model.reports import Lost, Refused, Result
 from hostler.ports import Connection
@@ -23,27 +24,23 @@ INLINE = 512 << 10
 
 
 async def once(
-    connection: Connection, start: Start, *, uid: str, run: int, token: str, epoch: int = 1, wait: float = 2.0,
-    lease: float = 120.0, grace: float = 5.0, deadline: float = 60.0,
-) -> Result | None:  # fmt: skip
+    connection: Connection, start: Start, *, terms: Terms, wait: float = 2.0, deadline: float = 60.0
+) -> Result | None:
     """The result of a command with all of its output; None when it has not ended within `wait` seconds, or is long.
 
     Raises LineLost when nobody knows how far it came, HostRefused when it was not started, RunnerFailed, UsageError on
     a NUL in its words.
 
-    >>> await once(connection, Start(1, 1, 1, (b"uptime",)), uid=uid, run=1, token=token)  # doctest: +SKIP
+    >>> await once(connection, Start(1, 1, 1, (b"uptime",)), terms=terms)  # doctest: +SKIP
     """
     host, nonce = connection.host, secrets.token_hex(8)
     body = (
         say.beginning("/bin/sh", nonce)
-        + say.opening(
-            host, uid=uid, run=run, token=token, epoch=epoch, line=secrets.token_hex(8), slots=1, lease=lease,
-            grace=grace, id=SPOOL + secrets.token_hex(15), ask=(), env={}, workdir="", most=1 << 30,
-        )
+        + say.opening(host, terms=terms, line=secrets.token_hex(8), id=SPOOL + secrets.token_hex(15), ask=())
         + say.starting([start])
         + say.once(start.serial, wait=wait, inline=INLINE)
         + b"_hdone\n"
-    )  # fmt: skip
+    )
     finished = await connection.run(BOOT, stdin=message(body), deadline=deadline + wait, limit=2 * INLINE)
     answers = Answers(nonce)
     try:

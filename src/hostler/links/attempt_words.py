@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
+from hostler.links.terms import Terms
 from hostler.model.hosts import Host
 from hostler.model.jobs import Start
 from hostler.remote.attempt_source import argument, program
@@ -24,19 +25,17 @@ def beginning(shell: str, nonce: str) -> bytes:
     return b"echo %s%s\n_hSH=%s\nexport _hSH\n" % (MAGIC, nonce.encode(), quote(shell.encode()))
 
 
-def opening(
-    host: Host, *, uid: str, run: int, token: str, epoch: int, line: str, slots: int | None, lease: float,
-    grace: float, id: str, ask: Iterable[int], env: Mapping[str, str], workdir: str, most: int, keep: float = 604800.0,
-) -> bytes:  # fmt: skip
+def opening(host: Host, *, terms: Terms, line: str, id: str, ask: Iterable[int]) -> bytes:
     """Make or find the spool, and ask after attempts. Its folder is the token and `.sh`, to be no runner's."""
     words = [
-        host.var("spool") or "", uid, f"{token}.sh", id, str(epoch), line, str(run), host.name, str(slots or 0),
-        str(_time(grace)), str(max(1, _time(lease))), host.var("shell") or "",
-        str(-(-most // 512)),
+        host.var("spool") or "", terms.uid, f"{terms.token}.sh", id, str(terms.epoch), line, str(terms.run), host.name,
+        str(terms.slots or 0), str(_time(terms.grace)), str(max(1, _time(terms.lease))), host.var("shell") or "",
+        str(-(-terms.output_limit // 512)),
     ]  # fmt: skip
     asked = b" ".join(_serial(serial) for serial in ask)
     made = b" ".join(quote(word.encode()) for word in words)
-    given = b"_hkeep=%d\n_hjenv=%s\n" % (ceil(keep / 86400), quote(environment(env, workdir)))
+    jobs = environment(terms.env, terms.workdir or "")
+    given = b"_hkeep=%d\n_hjenv=%s\n" % (ceil(terms.spool_keep / 86400), quote(jobs))
     return program() + given + b"_hopen " + made + b"\n" + (b"_hask " + asked + b"\n" if asked else b"")
 
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from hostler.clock import Clock
 from hostler.errors import HostRefused, LineLost
+from hostler.links.terms import Terms
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start, attempt_id
 from hostler.model.reports import (
@@ -124,13 +125,14 @@ class MemoryHost:
 
     def attach(self, line: MemoryLink) -> None:
         """Serve this link from now on. Raises HostRefused when a newer controller was here."""
-        if line.epoch < self._epoch:
+        epoch = line.terms.epoch
+        if epoch < self._epoch:
             raise HostRefused(line.host.name, "a newer controller has taken this run over")
         if self._line is not None:
-            newer = line.epoch > self._epoch
+            newer = epoch > self._epoch
             why = "a newer controller has taken this run over" if newer else "another line came"
             self._line.lose(Down(why, fatal=newer))
-        self._line, self._epoch, self.uid = line, line.epoch, line.uid
+        self._line, self._epoch, self.uid = line, epoch, line.terms.uid
         for attempt in (*self.running.values(), *self.ended.values()):
             attempt.sent, attempt.said = [0, 0], False
         self.renew(line)
@@ -279,7 +281,9 @@ class MemoryHost:
         if limit is not None and act.seconds > limit:
             await self.clock.sleep(limit)
             attempt.dying = True
-            await self._die(attempt, self._line.grace if self._line is not None else 0.0, Ending.TIMEOUT)
+            await self._die(
+                attempt, self._line.terms.grace if self._line is not None else 0.0, Ending.TIMEOUT
+            )
             return
         await self.clock.sleep(act.seconds)
         if act.signal is not None:
@@ -308,32 +312,20 @@ class MemoryHost:
         self.begin()
 
     async def _expire(self, line: MemoryLink) -> None:
-        await self.clock.sleep(line.lease)
+        await self.clock.sleep(line.terms.lease)
         if self._line is not None:
             self._line.lose(Down("the lease has ended"))
         self._unseen.update(self.waiting)
         self.waiting.clear()
         for serial in list(self.running):
-            self.kill(serial, line.grace, Ending.INTERRUPTED)
+            self.kill(serial, line.terms.grace, Ending.INTERRUPTED)
 
 
 class MemoryLink:
-    """A ports.Link to a MemoryHost. `epoch`, `slots`, `lease` and `grace` are as for RunnerLink."""
+    """A ports.Link to a MemoryHost, on `terms`: whose run it is, the epoch, slots, lease and grace."""
 
-    def __init__(
-        self,
-        host: Host,
-        *,
-        memory: MemoryHost,
-        uid: str = "0" * 32,
-        epoch: int = 1,
-        slots: int | None = None,
-        lease: float = 120.0,
-        grace: float = 5.0,
-        unreachable: str = "",
-    ) -> None:
-        self.host, self.uid, self.epoch, self.slots = host, uid, epoch, slots
-        self.lease, self.grace = lease, grace
+    def __init__(self, host: Host, *, terms: Terms, memory: MemoryHost, unreachable: str = "") -> None:
+        self.host, self.terms, self.slots = host, terms, terms.slots
         self.is_ready = False
         self.allowed = 0
         self._memory, self._unreachable = memory, unreachable
@@ -362,7 +354,7 @@ class MemoryLink:
         while True:
             self._memory.renew(self)
             self.hear(Renewed(0.0))
-            await self._memory.clock.sleep(min(self.lease / 6, 10.0))
+            await self._memory.clock.sleep(min(self.terms.lease / 6, 10.0))
 
     def hear(self, report: Report) -> None:
         """Deliver a report, not before what runs now has run."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
+
+from msgspec.structs import asdict
 
 from hostler.clock import Clock
 from hostler.errors import HostError, HostRefused, LineLost, NoPython, RunnerFailed
 from hostler.links.decode import decode, hello, result, words
 from hostler.links.sudo import Sudo
+from hostler.links.terms import Terms
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start
 from hostler.model.reports import Down, Hello, Output, Renewed, Report, Result, Revoked
@@ -48,45 +51,18 @@ NO_PYTHON = (
 
 
 class RunnerLink:
-    """One host's runner, spoken to over a transport.
-
-    `uid` is the run's, `run` its short number for the jobs' environment, `token` the spool's name, `epoch` the
-    controller's. `slots` None lets the host decide. `lease` and `grace` are in seconds. With `sudo` the runner is
-    another account's. Jobs get `env` beside what the login gave, and begin in `workdir`. The others are as in
-    `model.runs.BatchSpec`.
-    """
+    """One host's runner, spoken to over a transport, on `terms`. With `sudo` the runner is another account's."""
 
     def __init__(
-        self,
-        host: Host,
-        *,
-        transport: Transport,
-        clock: Clock,
-        uid: str,
-        run: int,
-        token: str,
-        epoch: int,
-        slots: int | None,
-        lease: float,
-        grace: float = 5.0,
-        sudo: Sudo | None = None,
-        env: Mapping[str, str] | None = None,
-        workdir: str | None = None,
-        pty: bool = False,
-        output_limit: int = 1 << 30,
-        spool_max: float = 0.1,
-        spool_keep: float = 604800.0,
+        self, host: Host, *, terms: Terms, transport: Transport, clock: Clock, sudo: Sudo | None = None
     ) -> None:
         self.host, self._sudo = host, sudo
         self._transport, self._clock = transport, clock
         self._hello = {
-            "protocol": wire.PROTOCOL, "uid": uid, "run": run, "token": token, "epoch": epoch, "slots": slots,
-            "lease": lease, "grace": grace, "host": host.name, "shell": host.var("shell"),
-            "spool": None if sudo else host.var("spool"),
-            "as": sudo.user if sudo else None, "env": dict(env or {}), "workdir": workdir,
-            "pty": pty, "output_limit": output_limit, "spool_max": spool_max, "spool_keep": spool_keep,
+            "protocol": wire.PROTOCOL, **asdict(terms), "host": host.name, "shell": host.var("shell"),
+            "spool": None if sudo else host.var("spool"), "as": sudo.user if sudo else None,
         }  # fmt: skip
-        self._lease, self._most = lease, output_limit + CUT_WORDS
+        self._lease, self._most = terms.lease, terms.output_limit + CUT_WORDS
         self._connection: Connection | None = None
         self._stream: Stream | None = None
         self._tasks: list[asyncio.Task[None]] = []

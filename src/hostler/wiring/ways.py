@@ -13,6 +13,7 @@ from hostler.engine.batch import Batch
 from hostler.links.choosing import Choices, ChoosingLink
 from hostler.links.runner import RunnerLink
 from hostler.links.sudo import Sudo
+from hostler.links.terms import Terms
 from hostler.model.runs import BatchSpec, Worker
 from hostler.model.secrets import Secret
 from hostler.ports import Transport
@@ -82,33 +83,27 @@ def link(
     choices: Choices,
 ) -> ChoosingLink:
     spec = batch.spec
-    runner = RunnerLink(
-        worker.host,
-        transport=transport,
-        clock=SystemClock(),
+    terms = Terms(
         uid=claim.uid,
         run=claim.run,
         token=worker.token,
         epoch=claim.epoch,
         slots=spec.slots or worker.host.slots,
         lease=spec.lease,
-        sudo=Sudo(spec.as_user, password) if spec.as_user else None,
+        env=spec.env or {},
+        workdir=spec.workdir,
         pty=spec.pty,
         output_limit=spec.output_limit,
         spool_max=spec.spool_max,
         spool_keep=spec.spool_keep,
-        env=spec.env,
-        workdir=spec.workdir,
     )
+    sudo = Sudo(spec.as_user, password) if spec.as_user else None
+    runner = RunnerLink(worker.host, terms=terms, transport=transport, clock=SystemClock(), sudo=sudo)
 
     def by_sh() -> AttemptLink:
         from hostler.links.attempt import AttemptLink
 
-        return AttemptLink(
-            worker.host, transport=transport, clock=SystemClock(), uid=claim.uid, run=claim.run,
-            token=worker.token, epoch=claim.epoch, slots=spec.slots or worker.host.slots, lease=spec.lease,
-            output_limit=spec.output_limit, spool_keep=spec.spool_keep, env=spec.env, workdir=spec.workdir,
-        )  # fmt: skip
+        return AttemptLink(worker.host, terms=terms, transport=transport, clock=SystemClock())
 
     unable = "--as" if spec.as_user else "--pty" if spec.pty else ""
     return ChoosingLink(runner, attempts=by_sh, choices=choices, spool=worker.spool, unable=unable)
