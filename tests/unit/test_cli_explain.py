@@ -74,7 +74,7 @@ async def test_a_jobs_story_tells_where_each_attempt_went_and_what_befell_it(
         "04:06:15  attempt 1 ends on n1: lost: its host was silent; that costs the job no retry",
         "04:06:15  attempt 2 is given to n1",
         "04:06:15  attempt 2 is given back before it started: n1 could not start it: its disk is full",
-        "04:06:15  attempt 3 is given to n2",
+        "04:06:15  attempt 3 is given to n2, rather than n1, where it had no luck",
         "04:06:15  attempt 3 starts on n2",
         "04:06:17  attempt 3 ends on n2: exit 7 after 2.0s; try 1 of 2",
         "04:06:17  attempt 1, given up before, ended after all: ok; it counts for nothing",
@@ -121,12 +121,13 @@ async def test_a_job_that_waits_says_for_what(state: Path, capsys: CaptureFixtur
         "2 other jobs wait before it",
         "no slot is free: 2 jobs at work on the 2 hosts that are up",
     ]
-    await story.tell(HostStruck(at=story.now, worker=2, why="n2: connection refused"))
+    rested = story.now + 30
+    await story.tell(HostStruck(at=story.now, worker=2, why="n2: connection refused", until=rested))
     await story.tell(RunPaused(at=story.now))
     assert explained(capsys, "1", "3")[2] == [
         "the run is paused: nothing is started until hostler unpause 1",
         "no slot is free: 1 job at work on n1",
-        "n2 is out: connection refused; it rests until about 2026-01-02 04:04:35 and is tried again then",
+        "n2 is out: connection refused; it is left alone until about 2026-01-02 04:04:35 and is tried again then",
     ]
     await story.lose(1, "n1: no key is accepted")
     assert explained(capsys, "1", "3")[2][1:3] == [
@@ -162,7 +163,7 @@ async def test_a_host_says_what_befell_it_and_what_it_holds(state: Path, capsys:
     assert about == [
         "host n1 in batch 1: up",
         "reached at n1",
-        "0 strikes",
+        "0 strikes in this run",
         "1 attempt ended here: 1 ok, 0 failed, 0 lost, 2.0s each",
     ]
     assert told == ["04:04:05  n1 answers"]

@@ -47,7 +47,7 @@ def command(name: str, what: str, as_json: bool) -> None:
     now = SystemClock().now()
     with looking.opened() as reader:
         seen = looking.look(reader, name)
-        told = _job(seen, int(what), now=now) if _is_job(seen, what) else _host(seen, what)
+        told = _job(seen, int(what), now=now) if _is_job(seen, what) else _host(seen, what, now=now)
         if as_json:
             click.echo(json.dumps(told.facts | _sentences(told.story, told.now), indent=2))
             return
@@ -86,7 +86,7 @@ def _sentences(story: Sequence[Told], now: Sequence[str]) -> dict[str, Any]:
 
 
 def _job(seen: Look, number: int, *, now: float) -> _Explained:
-    from hostler.model.events import AttemptSuperseded
+    from hostler.model.events import AttemptSuperseded, HostRetired
     from hostler.model.jobs import JobState
     from hostler.stores.reads.attempts import attempts, job
     from hostler.stores.reads.hosts import before, late_results, worker_rows
@@ -104,9 +104,13 @@ def _job(seen: Look, number: int, *, now: float) -> _Explained:
     }
     story: list[Told] = []
     tries = 0
-    for attempt in made:
-        tries += attempt.ending is not None and _costs(attempt)
-        story += attempt_story(attempt, hosts[attempt.worker], standing, tries=tries, now=now)
+    for index, attempt in enumerate(made):
+        host = hosts[attempt.worker]
+        excused = any(isinstance(each, HostRetired) and each.at == attempt.ended_at for each in host.events)
+        tries += attempt.ending is not None and _costs(attempt) and not excused
+        story += attempt_story(
+            attempt, host, standing, tries=None if excused else tries, now=now, before=made[:index]
+        )
     for event in late_results(reader, run, number):
         if isinstance(event, AttemptSuperseded):
             how = ending_text(event.ending, code=event.code)
@@ -120,11 +124,25 @@ def _job(seen: Look, number: int, *, now: float) -> _Explained:
     if about.state is JobState.QUEUED:
         ahead, avoid = before(reader, run, number)
         name = next((row.host.name for row in rows if row.id == avoid), None)
-        lines = waiting_words(standing, list(hosts.values()), ahead=ahead, avoid=name)
+        lines = waiting_words(
+            standing,
+            list(hosts.values()),
+            ahead=ahead,
+            avoid=name,
+            due=_due(seen, last, about.tries, now=now),
+            kills=about.kills,
+        )
     else:
         lines = job_now(about.state, last, hosts[last.worker] if last else None, standing, now=now)
     command = seen.command(about.args, number)
-    facts = {"run": run, "job": number, "state": about.state.word, "tries": about.tries, "command": command}
+    facts = {
+        "run": run,
+        "job": number,
+        "state": about.state.word,
+        "tries": about.tries,
+        "hosts_lost": about.kills,
+        "command": command,
+    }
     return _Explained(f"job {number} of batch {run}: {about.state.word}", [command], story, lines, facts)
 
 
@@ -135,14 +153,26 @@ def _costs(attempt: AttemptRow) -> bool:
     return attempt.ending in BLAMES_JOB
 
 
+def _due(seen: Look, last: AttemptRow | None, tries: int, *, now: float) -> float | None:
+    """When a waiting job may be tried again; None when it may be at once."""
+    from hostler.model.retrying import delay_before
+
+    if last is None or last.ended_at is None or not _costs(last) or not seen.spec.retry_delay:
+        return None
+    due = last.ended_at + delay_before(tries, first=seen.spec.retry_delay, most=seen.spec.retry_delay_max)
+    return due if due > now else None
+
+
 # -- a host -------------------------------------------------------------------------------------------------------
 
 
-def _host(seen: Look, name: str) -> _Explained:
+def _host(seen: Look, name: str, *, now: float) -> _Explained:
     from hostler.cli.looking import host_figures
     from hostler.model.durations import format_duration
+    from hostler.stores.reads import ledger
     from hostler.stores.reads.hosts import worker_named
     from hostler.views.explaining import host_now, host_story, jobs_listed
+    from hostler.views.machines import health_facts, health_words
     from hostler.views.tables import counted
 
     row = worker_named(seen.reader, seen.row.number, name)
@@ -157,9 +187,12 @@ def _host(seen: Look, name: str) -> _Explained:
     about = [
         f"reached at {row.host.endpoint}" + (f" through {row.host.jump}" if row.host.jump else "")
         + (f", by {way}" if way else ""),
-        counted(row.strikes, "strike"),
+        f"{counted(row.strikes, 'strike')} in this run",
         did,
     ]  # fmt: skip
+    health = ledger.health(seen.reader, [row.host.machine]).get(row.host.machine)
+    if health is not None:
+        about += health_words(health, now=now)
     if seen.alive:
         lines = [host_now(standing)]
     else:
@@ -181,6 +214,7 @@ def _host(seen: Look, name: str) -> _Explained:
         "state": figures.state,
         "why": row.why,
         "strikes": row.strikes,
+        "ledger": health_facts(health, now=now),
         "slots": standing.slots,
         "running": [attempt.job for attempt in begun],
         "sent_ahead": [attempt.job for attempt in ahead],
@@ -207,6 +241,7 @@ def run_standing(seen: Look) -> RunStanding:
         stopping=seen.row.stopping,
         retries=seen.spec.retries,
         lease=seen.spec.lease,
+        retry_on=seen.spec.retry_on,
     )
 
 

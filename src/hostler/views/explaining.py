@@ -10,13 +10,26 @@ from textwrap import wrap
 
 from msgspec import Struct
 
-from hostler.engine.hands import DELAYS
-from hostler.model.events import Event, HostConnected, HostLost, HostOut, HostReleased, HostStruck
-from hostler.model.jobs import Ending, JobState
+from hostler.engine.hands import SUSPECT
+from hostler.model.events import (
+    Event,
+    HostConnected,
+    HostLost,
+    HostOut,
+    HostReleased,
+    HostRetired,
+    HostStruck,
+    HostTrusted,
+)
+from hostler.model.health import Fault
+from hostler.model.jobs import BLAMES_JOB, Ending, JobState
+from hostler.model.retrying import USUAL, RetryRule
 from hostler.model.runs import AttemptRow
 from hostler.views.tables import counted, listed
 from hostler.views.words import ending_words, took, when
 
+#: Endings that are tried again unless somebody doesn't want it, whatever --retries says.
+HELD = (Ending.LOST, Ending.INTERRUPTED)
 #: Endings that cost a job none of its retries.
 FREE = (Ending.LOST, Ending.INTERRUPTED, Ending.UNREACHABLE, Ending.REVOKED, Ending.CANCELLED)
 
@@ -39,6 +52,18 @@ class HostStanding(Struct, frozen=True, kw_only=True):
     ahead: int = 0
     slots: int | None = None
 
+    def probation_at(self, at: float) -> bool:
+        """Whether it had lost or refused jobs of this run before that moment, and had not yet made up for it."""
+        bad = False
+        for event in self.events:
+            if event.at > at:
+                break
+            if isinstance(event, HostStruck):
+                bad = bad or event.fault != Fault.UNREACHABLE
+            elif isinstance(event, HostTrusted):
+                bad = False
+        return bad
+
 
 class RunStanding(Struct, frozen=True, kw_only=True):
     """The run at this moment: who works on it, what holds it up, and what jobs may cost."""
@@ -50,17 +75,28 @@ class RunStanding(Struct, frozen=True, kw_only=True):
     stopping: bool = False
     retries: int = 0
     lease: float = 0.0
+    retry_on: str = USUAL
 
 
 # -- one attempt --------------------------------------------------------------------------------------------------
 
 
 def attempt_story(
-    attempt: AttemptRow, host: HostStanding, run: RunStanding, *, tries: int | None, now: float
+    attempt: AttemptRow,
+    host: HostStanding,
+    run: RunStanding,
+    *,
+    tries: int | None,
+    now: float,
+    before: Sequence[AttemptRow] = (),
 ) -> list[Told]:
-    """What became of one attempt; `tries` is what its end made of the job's retries, None while nobody knows."""
+    """What became of one attempt; `tries` is what its end made of the job's retries, None if not held against it.
+
+    `before` are the job's earlier ones.
+    """
     name = host.name
-    story = [Told(attempt.dispatched_at, f"attempt {attempt.n} is given to {name}")]
+    given = f"attempt {attempt.n} is given to {name}{_because(attempt, host, before)}"
+    story = [Told(attempt.dispatched_at, given)]
     if attempt.began is not None:
         story.append(Told(attempt.began, f"attempt {attempt.n} starts on {name}"))
     until = now if attempt.ended_at is None else attempt.ended_at
@@ -69,6 +105,20 @@ def attempt_story(
     if attempt.ended_at is not None:
         story.append(Told(attempt.ended_at, _end(attempt, run, tries=tries)))
     return sorted(story, key=lambda told: told.at or 0.0)
+
+
+def _because(attempt: AttemptRow, host: HostStanding, before: Sequence[AttemptRow]) -> str:
+    """Why it went there, as far as there was more to it than a free slot."""
+    reasons = []
+    lost = sum(each.ending == Ending.LOST for each in before)
+    ended = [each for each in before if each.ending != Ending.REVOKED or each.detail]
+    if lost >= SUSPECT:
+        reasons.append(f"which has nothing else to do, since {lost} hosts were lost while it ran there")
+    elif ended and ended[-1].worker != attempt.worker:
+        reasons.append(f"rather than {ended[-1].worker}, where it had no luck")
+    if host.probation_at(attempt.dispatched_at):
+        reasons.append("as the one job that is to show whether the host is well")
+    return f", {' and '.join(reasons)}" if reasons else ""
 
 
 def _meanwhile(event: Event, name: str) -> str:
@@ -80,6 +130,10 @@ def _meanwhile(event: Event, name: str) -> str:
         return f"{name} gets a strike: {bare(event.why, name)}"
     if isinstance(event, HostLost):
         return f"{name} is given up: {bare(event.why, name)}"
+    if isinstance(event, HostRetired):
+        return f"{name} gets no more jobs: {event.why}"
+    if isinstance(event, HostTrusted):
+        return f"{name} has shown that it is well"
     return f"{name} answers again" if isinstance(event, HostConnected) else ""
 
 
@@ -93,11 +147,13 @@ def _end(attempt: AttemptRow, run: RunStanding, *, tries: int | None) -> str:
     said = f"attempt {attempt.n} ends on {attempt.worker}: {ending_words(attempt)}{after}"
     if ending is Ending.OK:
         return said
+    if not RetryRule.parse(run.retry_on).takes(ending, attempt.code) and ending in (*BLAMES_JOB, *HELD):
+        return f"{said}; that is not among what is tried again (--retry-on {run.retry_on})"
     if ending in FREE:
         return f"{said}; that costs the job no retry"
-    if tries is not None and run.retries:
-        return f"{said}; try {tries} of {run.retries + 1}"
-    return said
+    if tries is None:
+        return f"{said}; the job is put back, as that was the failure for which {attempt.worker} gets no more jobs"
+    return f"{said}; try {tries} of {run.retries + 1}" if run.retries else said
 
 
 # -- a job now ----------------------------------------------------------------------------------------------------
@@ -131,11 +187,20 @@ def over_words(state: JobState, run: RunStanding) -> str:
         return "it is done"
     if state is JobState.CANCELLED:
         return "it was cancelled and will not run"
+    if state is JobState.QUARANTINED:
+        again = f"hostler batch --retry {run.number} lets it out"
+        return f"it is quarantined: one host after another was lost while it ran there; {again}"
     return f"it has ended ({state.word}) and is left so; hostler batch --retry {run.number} tries it again"
 
 
 def waiting_words(
-    run: RunStanding, hosts: Sequence[HostStanding], *, ahead: int, avoid: str | None
+    run: RunStanding,
+    hosts: Sequence[HostStanding],
+    *,
+    ahead: int,
+    avoid: str | None,
+    due: float | None = None,
+    kills: int = 0,
 ) -> list[str]:
     """Why a job that waits is not with a host: the reasons that hold, the most telling first."""
     if not run.alive:
@@ -146,7 +211,13 @@ def waiting_words(
     if run.paused:
         lines.append(f"the run is paused: nothing is started until hostler unpause {run.number}")
     up = [host for host in hosts if host.state == "up" and not host.why]
-    if ahead:
+    if due is not None:
+        lines.append(f"its next try is due at {when(due)} (--retry-delay)")
+    if kills >= SUSPECT:
+        lines.append(
+            f"{kills} hosts were lost while it ran there: it waits for one that has nothing else to do"
+        )
+    elif ahead:
         are = "job waits" if ahead == 1 else "jobs wait"
         lines.append(f"{ahead} other {are} before it")
     if up:
@@ -177,18 +248,23 @@ def host_now(host: HostStanding) -> str:
     why = bare(host.why, host.name)
     if host.state == "lost":
         return f"{host.name} was given up: {why}"
+    if host.state == "retired":
+        return f"{host.name} gets no more jobs: {why}"
     if host.state == "released":
         return f"{host.name} was let go: nothing of the run is left for it"
     if host.why:
         last = host.events[-1] if host.events else None
         if isinstance(last, HostStruck):
-            rest = f"; it rests until about {when(last.at + DELAYS[-1])} and is tried again then"
+            until = f"is left alone until about {when(last.until)} and " if last.until is not None else ""
+            rest = f"; it {until}is tried again" + (" then" if until else "")
         else:
             rest = "; it is tried again"
         return f"{host.name} is out: {why}{rest}"
     if host.state == "new":
         return f"{host.name} has not answered yet"
-    return f"{host.name} is up: {holding(host)}"
+    latest = host.events[-1].at if host.events else 0.0
+    probed = "; one job at a time, until one has shown that it is well" if host.probation_at(latest) else ""
+    return f"{host.name} is up: {holding(host)}{probed}"
 
 
 def holding(host: HostStanding) -> str:

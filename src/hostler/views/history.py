@@ -21,7 +21,9 @@ from hostler.model.events import (
     HostLost,
     HostOut,
     HostReleased,
+    HostRetired,
     HostStruck,
+    HostTrusted,
     JobsAccepted,
     JobsCancelled,
     JobsRequeued,
@@ -75,6 +77,7 @@ def as_data(event: Event, names: Names) -> dict[str, Any]:
         data["host"] = names.get(data["worker"])
     if isinstance(event, AttemptEnded):
         output = data.pop("output")
+        del data["kills"]  # it stands in the job's row
         data["ending"], data["then"] = event.ending.value, event.then.word
         data["seconds"] = data.pop("elapsed")
         data["stdout_bytes"] = output.out if output else 0
@@ -125,7 +128,8 @@ def _began(event: AttemptStarted, names: Names) -> str:
 def _ended(event: AttemptEnded, names: Names) -> str:
     took = "" if event.elapsed is None else f" after {format_duration(event.elapsed)}"
     how = ending_text(event.ending, code=event.code, signal=event.signal, detail=event.detail)
-    then = "; the job waits again" if event.then is JobState.QUEUED else ""
+    thens = {JobState.QUEUED: "; the job waits again", JobState.QUARANTINED: "; the job is quarantined"}
+    then = thens.get(event.then, "")
     return f"job {event.job}, attempt {event.n}: {how}{took}{then}"
 
 
@@ -140,7 +144,7 @@ def _connected(event: HostConnected, names: Names) -> str:
     return f"{_name(event.worker, names)} answers" + (f": {', '.join(told)}" if told else "")
 
 
-def _host_why(event: HostOut | HostStruck | HostLost, names: Names) -> str:
+def _host_why(event: HostOut | HostStruck | HostLost | HostRetired, names: Names) -> str:
     name = _name(event.worker, names)
     return f"{name}: {event.why.removeprefix(f'{name}: ')}"
 
@@ -183,6 +187,8 @@ WORDS: dict[type[Event], Callable[[Any, Names], str]] = {
     HostOut: _host_why,
     HostStruck: _host_why,
     HostLost: _host_why,
+    HostRetired: _host_why,
+    HostTrusted: lambda event, names: f"{_name(event.worker, names)} has shown that it is well",
     HostReleased: _released,
     HostEnrolled: _enrolled,
     RequestMade: _request,

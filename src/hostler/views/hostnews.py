@@ -1,4 +1,4 @@
-"""Hosts that a run has to do without, and a halt, a line each at the moment when that is so, with the whole reason.
+"""Hosts that a run has to do without, jobs that are quarantined, and a halt: a line each at once, with the reason.
 
 The report says it again at the end, in short. It must never say a thing twice, nor fill the screen when a whole site
 is down.
@@ -8,8 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hostler.model.events import Event, HostConnected, HostEnrolled, HostLost, HostStruck, StopRequested
+from hostler.model.events import (
+    AttemptEnded,
+    Event,
+    HostConnected,
+    HostEnrolled,
+    HostLost,
+    HostRetired,
+    HostStruck,
+    HostTrusted,
+    StopRequested,
+)
+from hostler.model.health import Fault
+from hostler.model.jobs import JobState
 
+#: What becomes of a host that was struck.
+THEN = {
+    Fault.UNREACHABLE: "trying again",
+    Fault.REFUSED: "left alone for a while, then probed by one job",
+    Fault.LOST: "it gets one job at a time until one has gone well",
+}
 #: Lines about hosts that are out, before the rest is left to the report.
 LINES = 20
 
@@ -44,7 +62,9 @@ class HostNews:
         """Take in events that have been committed."""
         for event in events:
             if isinstance(event, HostStruck):
-                self._tell(event.worker, event.why, "trying again")
+                self._tell(event.worker, event.why, THEN.get(Fault(event.fault), "trying again"))
+            elif isinstance(event, HostRetired):
+                self._tell(event.worker, event.why, "it gets no more jobs")
             elif isinstance(event, HostLost):
                 self._tell(event.worker, event.why, "given up")
             elif isinstance(event, StopRequested) and event.halted:
@@ -52,8 +72,11 @@ class HostNews:
                 self._say(f"hostler: {event.why}: nothing more is begun, {end}")
             elif isinstance(event, HostEnrolled):
                 self.names[event.worker] = event.name
-            elif isinstance(event, HostConnected) and self._out.pop(event.worker, None) is not None:
-                self._print(f"{self._name(event.worker)}: back again")
+            elif isinstance(event, HostConnected | HostTrusted):
+                if self._out.pop(event.worker, None) is not None:
+                    self._print(f"{self._name(event.worker)}: back again")
+            elif isinstance(event, AttemptEnded) and event.then is JobState.QUARANTINED:
+                self._say(f"hostler: job {event.job} is quarantined: {event.detail}")
 
     def _tell(self, worker: int, why: str, then: str) -> None:
         name = self._name(worker)

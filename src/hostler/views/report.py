@@ -23,6 +23,9 @@ from hostler.views.words import signal_name
 #: there are more, only so many of those with trouble are shown.
 KINDS, NAMES, HOSTS, TROUBLED = 10, 5, 32, 12
 
+#: States of hosts that get no jobs, of which people are told why.
+BAD = ("lost", "out", "retired")
+
 RED, GREEN, BOLD, PLAIN = "31", "32", "1", "0"
 
 
@@ -141,10 +144,8 @@ def hosts_block(hosts: Sequence[HostFigures], *, elapsed: float | None, width: i
         return ""
     shown, others = list(hosts), []
     if len(hosts) > HOSTS:
-        ranked = sorted(hosts, key=lambda host: (host.state not in ("lost", "out"), -host.gone, -host.failed))
-        shown = [
-            host for host in ranked[:TROUBLED] if host.failed or host.gone or host.state in ("lost", "out")
-        ]
+        ranked = sorted(hosts, key=lambda host: (host.state not in BAD, -host.gone, -host.failed))
+        shown = [host for host in ranked[:TROUBLED] if host.failed or host.gone or host.state in BAD]
         rest = {id(host) for host in shown}
         others = [host for host in hosts if id(host) not in rest]
     heads = [Column("host", widest=32), Column("attempts", right=True), Column("ok", right=True)]
@@ -196,7 +197,7 @@ def lost_block(hosts: Sequence[HostFigures], *, width: int) -> str:
     """The hosts that were given up, and why, those with one reason together."""
     reasons: dict[str, list[str]] = {}
     for host in hosts:
-        if host.state in ("lost", "out"):
+        if host.state in BAD:
             reasons.setdefault(host.why.removeprefix(host.host + ": ") or "no reason known", []).append(
                 host.host
             )
