@@ -72,6 +72,37 @@ def test_int_while_a_silent_host_is_waited_for_ends_at_once_and_all_jobs_wait(
         completed(hostler, effects, jobs=3)
 
 
+def test_int_while_a_host_is_silent_leaves_what_it_holds_and_says_so_everywhere(
+    hostler: Hostler, effects: Effects, ground: Lab
+) -> None:
+    with Door(ground.shared(2)[0]) as door:
+        (hostler.folder / "doors.yaml").write_text(inventory(door))
+        words = ["-i", "doors.yaml", "-j", "1", "--connect-timeout", "1"]
+        running = begin(hostler, effects, *words, jobs=3, tenths=600)
+        effects.wait(1, "begun")
+        wait_until(lambda: hostler.json("status", "last")["open"][0]["started"] is not None)
+        uid = hostler.uid()
+        door.silent = True
+        door.slam()
+        running.signal(signal.SIGINT)
+        done = running.wait(30)
+        assert done.code == 130
+        assert "  door1: job" in done.err and "may still run there, until the lease ends (" in done.err
+        assert "left after SIGINT" in done.err and done.err.endswith("end what still runs:  hostler stop 1\n")
+        assert survivors(uid)
+        status = hostler.json("status", "last")
+        assert (status["state"], status["exit_code"]) == ("left", 130) and status["counts"]["open"]
+        assert b"may still run" in hostler("status", "last").out
+        assert b"hostler stop 1" in hostler("report", "last").out
+        assert hostler("wait", "last").code == 130
+        door.silent = False
+        stopped = hostler("stop", "last")
+        assert stopped.code == 0, stopped.err
+        assert not survivors(uid)
+        assert hostler.json("status", "last")["state"] == "stopped"
+        completed(hostler, effects, jobs=3)
+
+
 def test_int_in_the_middle_of_many_short_jobs(hostler: Hostler, effects: Effects) -> None:
     running = begin(hostler, effects, *ALL, jobs=300, tenths=0)
     effects.wait(20, "done")

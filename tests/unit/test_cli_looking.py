@@ -197,7 +197,7 @@ async def test_status_of_a_run_whose_owner_died_says_how_to_go_on(
     out, _ = shown(capsys, "status", "last")
     assert "batch 1 left: 0 of 5 jobs done" in out
     assert "  owner    nobody works on it\n" in out
-    assert "1 attempt open; their hosts will be asked when somebody goes on with the run:\n" in out
+    assert "1 attempt open, which may still run; whoever goes on with the run asks its host:\n" in out
     assert out.endswith("go on:       hostler batch --resume 1\n")
 
 

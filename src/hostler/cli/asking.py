@@ -14,8 +14,8 @@ from contextlib import suppress
 import click
 
 from hostler.cli.following import glances, left_alone
-from hostler.cli.leaving import may_still_run, with_secrets
-from hostler.cli.looking import by_state, state_word
+from hostler.cli.leaving import with_secrets
+from hostler.cli.looking import by_state, state_word, still_open, still_there
 from hostler.cli.machines import Machines
 from hostler.cli.saying import say
 from hostler.cli.storing import existing_store
@@ -27,9 +27,7 @@ from hostler.errors import HostlerError, RunBusy, UsageError
 from hostler.model.jobs import JobState
 from hostler.model.requests import Cancel, Request, Stop, Wish
 from hostler.model.runs import RunRow
-from hostler.stores.reads.attempts import attempts
 from hostler.stores.reads.batch import no_run_yet, spec
-from hostler.stores.reads.report import worker_figures
 from hostler.stores.reads.requests import request as read_request
 from hostler.stores.reads.runs import has_owner, resolve, run
 from hostler.stores.store import RowStore
@@ -144,7 +142,7 @@ async def _stopped(store: RowStore, number: int) -> int:
     row = run(store.reader, number)
     if not alone:
         raise HostlerError(f"batch {number}: {row.owner} is still ending its jobs: hostler status {number}")
-    if held := still_open(store, number):
+    if held := still_open(store.reader, number):
         hosts = _unreached(store, number, held)
         again = with_secrets(f"hostler stop {number}", spec(store.reader, number))
         say(
@@ -159,7 +157,7 @@ def _not_cancelled(store: RowStore, number: int, wish: Cancel) -> int:
     """Say which jobs could not be cancelled, as their hosts were not reached; the exit code."""
     held = [
         (host, jobs)
-        for host, every in still_open(store, number)
+        for host, every in still_open(store.reader, number)
         if (jobs := [job for job in every if job in wish.jobs])
     ]
     hosts = _unreached(store, number, held)
@@ -176,20 +174,9 @@ def _not_cancelled(store: RowStore, number: int, wish: Cancel) -> int:
 
 def _unreached(store: RowStore, number: int, held: list[tuple[str, list[int]]]) -> str:
     """Say once of each host what may still run there and what its trouble was; their names in short."""
-    detached = spec(store.reader, number).detached
-    why = {worker.name: worker.why for worker in worker_figures(store.reader, number)}
-    for host, jobs in held:
-        trouble = why.get(host, "").removeprefix(f"{host}: ")
-        say(may_still_run(host, jobs, detached=detached) + (f" ({trouble})" if trouble else ""))
+    for line in still_there(store.reader, number, held):
+        say(line)
     return listed([host for host, _ in held], shown=3)
-
-
-def still_open(store: RowStore, number: int) -> list[tuple[str, list[int]]]:
-    """Hosts that may still work for a run, with the jobs they hold."""
-    held: dict[str, list[int]] = {}
-    for attempt in attempts(store.reader, number, states=(JobState.OPEN,)):
-        held.setdefault(attempt.worker, []).append(attempt.job)
-    return list(held.items())
 
 
 def ended_words(row: RunRow) -> str:

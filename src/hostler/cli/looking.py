@@ -13,8 +13,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from hostler.cli.leaving import may_still_run, with_secrets
 from hostler.cli.storing import open_reader
 from hostler.engine.alike import Failure, clusters
+from hostler.engine.lines import MARGIN
 from hostler.engine.summary import HostFigures, Summary, exit_code
 from hostler.errors import StoreError, UsageError
 from hostler.model.durations import format_duration
@@ -24,6 +26,7 @@ from hostler.model.templates import Template
 from hostler.stores.output_reading import log_ref, read_both, tail
 from hostler.stores.reading import Reader
 from hostler.stores.reads import report as figures
+from hostler.stores.reads.attempts import attempts
 from hostler.stores.reads.attempts import job as job_row
 from hostler.stores.reads.batch import no_run_yet, spec, workers
 from hostler.stores.reads.kept import telling
@@ -91,14 +94,14 @@ def by_state(counts: dict[str, int]) -> dict[JobState, int]:
 
 
 def state_word(row: RunRow, *, alive: bool, stalled: float | None = None) -> str:
-    """A run's state: one that nobody works on any more is "left", whatever its row says.
+    """A run's state: one that nobody works on any more, and nobody ended, is "left", whatever its row says.
 
     It is "stalled" when who works on it has given no sign of life for a while.
     One that waits for somebody tells beside that whether it is paused. One at work that starts nothing more is
     "paused", or "draining" when it stops once what runs has ended.
     """
-    if row.state in ("finished", "stopped"):
-        return "stopped, paused" if row.paused and row.state == "stopped" else row.state
+    if row.exit_code is not None:
+        return f"{row.state}, paused" if row.paused and row.state != "finished" else row.state
     if not alive:
         return "left, paused" if row.paused else "left"
     if stalled is not None:
@@ -180,9 +183,10 @@ def _standing(state: str, why: str, idle: str) -> str:
     return idle if state == "new" else state
 
 
-def findings(seen: Look, *, width: int) -> Findings:
-    """What a report tells beside the summary."""
+def findings(seen: Look, *, width: int, now: float) -> Findings:
+    """What a report tells beside the summary, at `now`, seconds since the epoch."""
     reader, number = seen.reader, seen.row.number
+    held = _held(seen)
     bad = list(figures.bad_jobs(reader, number, limit=LOOKED_AT))
     failures = [
         Failure(
@@ -216,7 +220,45 @@ def findings(seen: Look, *, width: int) -> Findings:
         hosts=host_figures(seen),
         repeated=doubled[:10],
         repeated_count=len(doubled),
+        left=still_there(reader, number, held, lease_over=lease_over(seen, now=now)) if held else (),
+        ends=with_secrets(f"hostler stop {number}", seen.spec) if held else "",
     )
+
+
+def still_open(reader: Reader, number: int) -> list[tuple[str, list[int]]]:
+    """Hosts that may still work for a run, with the jobs they hold."""
+    held: dict[str, list[int]] = {}
+    for attempt in attempts(reader, number, states=(JobState.OPEN,)):
+        held.setdefault(attempt.worker, []).append(attempt.job)
+    return list(held.items())
+
+
+def _held(seen: Look) -> list[tuple[str, list[int]]]:
+    """What hosts may still do for a run that nobody works on any more."""
+    gone = seen.row.state == "left" or not seen.alive
+    return still_open(seen.reader, seen.row.number) if gone and seen.counts.get(JobState.OPEN) else []
+
+
+def still_there(
+    reader: Reader, number: int, held: list[tuple[str, list[int]]], *, lease_over: bool = False
+) -> list[str]:
+    """What each of these hosts may still do for a run, and what its trouble was; a line each."""
+    detached = spec(reader, number).detached
+    why = {worker.name: worker.why for worker in figures.worker_figures(reader, number)}
+    lines = []
+    for host, jobs in held:
+        trouble = why.get(host, "").removeprefix(f"{host}: ")
+        lines.append(
+            may_still_run(host, jobs, detached=detached, lease_over=lease_over)
+            + (f" ({trouble})" if trouble else "")
+        )
+    return lines
+
+
+def lease_over(seen: Look, *, now: float) -> bool:
+    """Whether no host that a run was left on works for it any more: each ends what it has when its lease does."""
+    ended = seen.row.finished
+    return ended is not None and now > ended + seen.spec.lease + MARGIN
 
 
 def said_last(seen: Look, attempt: AttemptRow, *, width: int) -> str:
@@ -253,11 +295,11 @@ def report_text(reader: Reader, number: int, *, signal: int | None, colour: bool
     """The final report of a run, for stderr, and the run's exit code."""
     from hostler.clock import SystemClock
 
-    seen = look(reader, str(number))
+    seen, now = look(reader, str(number)), SystemClock().now()
     width = columns_of(2)
-    result = summary(seen, now=SystemClock().now(), signal=signal)
+    result = summary(seen, now=now, signal=signal)
     code = seen.row.exit_code if seen.row.exit_code is not None else exit_code(seen.counts, signal=signal)
-    return drawn(result, findings(seen, width=width), width=width, colour=colour), code
+    return drawn(result, findings(seen, width=width, now=now), width=width, colour=colour), code
 
 
 def signal_of(row: RunRow) -> int | None:
@@ -265,15 +307,20 @@ def signal_of(row: RunRow) -> int | None:
     return row.exit_code - 128 if row.exit_code is not None and row.exit_code > 128 else None
 
 
-def brief(reader: Reader, number: int, *, signal: int | None) -> str:
-    """A run that is not well in one line, with the command that leads on; empty when all is well."""
+def brief(reader: Reader, number: int, *, signal: int | None) -> list[str]:
+    """A run that is not well in few lines, with the command that leads on; none when all is well."""
     from hostler.clock import SystemClock
 
-    result = summary(look(reader, str(number)), now=SystemClock().now(), signal=signal)
+    seen, now = look(reader, str(number)), SystemClock().now()
+    result = summary(seen, now=now, signal=signal)
     if result.total == result.counts.get(JobState.OK, 0):
-        return ""
+        return []
     then = result.next_command or f"hostler status {number}"
-    return f"batch {number}: {counted(result.total, 'job')}: {result.words}; next: {then}"
+    line = f"batch {number}: {counted(result.total, 'job')}: {result.words}; next: {then}"
+    if not (held := _held(seen)):
+        return [line]
+    left = still_there(reader, number, held, lease_over=lease_over(seen, now=now))
+    return [*left, f"{line}; this ends what still runs: {with_secrets(f'hostler stop {number}', seen.spec)}"]
 
 
 def colour_of(fd: int, choice: str) -> bool:

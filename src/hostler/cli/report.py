@@ -33,8 +33,9 @@ def command(name: str, as_json: bool, color: str) -> None:
     with looking.opened() as reader:
         seen = looking.look(reader, name)
         width = looking.columns_of(1)
-        result = looking.summary(seen, now=SystemClock().now(), signal=looking.signal_of(seen.row))
-        found = looking.findings(seen, width=10_000 if as_json else width)
+        now = SystemClock().now()
+        result = looking.summary(seen, now=now, signal=looking.signal_of(seen.row))
+        found = looking.findings(seen, width=10_000 if as_json else width, now=now)
         if as_json:
             click.echo(json.dumps(facts(seen, result, found), indent=2))
         else:

@@ -287,8 +287,7 @@ def _report(
 
     text, code = report_text(store.reader, number, signal=signal_number, colour=wanted.colour)
     if wanted.quiet:
-        line = brief(store.reader, number, signal=signal_number)
-        text = f"hostler: {line}\n" if line else ""
+        text = "".join(f"hostler: {line}\n" for line in brief(store.reader, number, signal=signal_number))
     if console is not None and text:
         console.report(text)
     elif text:

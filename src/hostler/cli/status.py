@@ -152,6 +152,7 @@ def screen(
 
 
 def _open_block(seen: Look, open_: list[AttemptRow], *, now: float, width: int, colour: bool) -> str:
+    from hostler.cli.looking import lease_over
     from hostler.model.jobs import JobState
     from hostler.views.tables import Column, counted, table
     from hostler.views.words import took
@@ -175,8 +176,13 @@ def _open_block(seen: Look, open_: list[AttemptRow], *, now: float, width: int, 
         )
         for attempt in open_[:OPEN_SHOWN]
     ]
-    count = seen.counts.get(JobState.OPEN, len(open_))
-    asked = "" if seen.alive else "; their hosts will be asked when somebody goes on with the run"
+    count, asked = seen.counts.get(JobState.OPEN, len(open_)), ""
+    if not seen.alive:
+        over = lease_over(seen, now=now) and not seen.spec.detached
+        may = "ended with its lease, if not before" if over else "may still run"
+        asked = f", which {may}; whoever goes on with the run asks its host"
+        if count > 1:
+            asked = asked.replace("its lease", "their leases").replace("its host", "their hosts")
     some = f", the longest {len(rows)}" if count > len(rows) else ""
     return f"{counted(count, 'attempt')} open{some}{asked}:\n" + table(
         heads, rows, width=width, colour=colour
@@ -184,6 +190,8 @@ def _open_block(seen: Look, open_: list[AttemptRow], *, now: float, width: int, 
 
 
 def _next_block(seen: Look, result: Summary, *, colour: bool) -> str:
+    from hostler.cli.leaving import with_secrets
+    from hostler.model.jobs import JobState
     from hostler.views.report import painted
 
     step, pause = _onward(seen, result), _paused(seen)
@@ -193,6 +201,8 @@ def _next_block(seen: Look, result: Summary, *, colour: bool) -> str:
     lines = [(word, step)]
     if pause:
         lines.insert(0, ("unpause it:", pause))
+    if not seen.alive and seen.counts.get(JobState.OPEN):
+        lines.insert(0, ("end them:", with_secrets(f"hostler stop {seen.row.number}", seen.spec)))
     if result.bad:
         lines.insert(0, ("look closer:", f"hostler log {seen.row.number} --failed"))
     return "".join(f"{word:<13}{painted(text, '1', colour)}\n" for word, text in lines)

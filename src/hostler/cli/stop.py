@@ -32,11 +32,12 @@ def command(name: str, drain: bool, **options: Any) -> int:
     the exit code is 4. RUN is a run's
     number, the first letters of its uid, or 'last'.
     """
-    from hostler.cli.asking import ask, ended_words, still_open
+    from hostler.cli.asking import ask, ended_words
+    from hostler.cli.looking import still_open
     from hostler.model.requests import Stop
 
     def make(store: RowStore, row: RunRow) -> Wish | str:
-        if row.state in ("finished", "stopped") and not still_open(store, row.number):
+        if row.exit_code is not None and not still_open(store.reader, row.number):
             return f"it has ended already, {ended_words(row)}"
         return Stop(drain=drain)
 

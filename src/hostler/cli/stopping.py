@@ -58,7 +58,8 @@ class Signals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, before in self._before.items():
-            signal.signal(number, before)
+            # Whoever was told to end does so: one more signal is no reason to end otherwise, with another exit code.
+            signal.signal(number, signal.SIG_IGN if self.seen and number != signal.SIGHUP else before)
 
     def check(self) -> None:
         """Raise CancelledError when a signal has come that nobody could answer yet, for work that holds the loop."""

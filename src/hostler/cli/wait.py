@@ -71,4 +71,4 @@ def _ended(reader: Reader, number: int) -> int:
 
     row = run(reader, number)
     say(f"batch {number}: {ended_words(row)}")
-    return 6 if row.state not in ("finished", "stopped") or row.exit_code is None else row.exit_code
+    return 6 if row.exit_code is None else row.exit_code

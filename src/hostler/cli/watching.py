@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from hostler.cli.following import OVER, glances
+from hostler.cli.following import glances
 from hostler.cli.looking import by_state, stalled_words
 from hostler.clock import Clock, SystemClock
 from hostler.engine.summary import Pace, Progress
@@ -64,8 +64,7 @@ async def watch(
                             console.job_output(*(read(event.output, of) for of in (1, 2)))
             standing.look(news=glance.news)
             live.tick()
-        row = run(reader, number)
-        return row.exit_code if row.state in OVER else None
+        return run(reader, number).exit_code
     finally:
         live.end()
         with suppress(asyncio.CancelledError):

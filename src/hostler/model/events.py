@@ -61,7 +61,10 @@ class StopRequested(Event, frozen=True, kw_only=True):
 
 
 class RunFinished(Event, frozen=True, kw_only=True):
-    """The run has ended; `state` is finished or stopped. Always a run's last event, until it is resumed."""
+    """The run's owner is through with it. Always a run's last event, until it is resumed.
+
+    `state` is finished, or stopped when jobs wait for a resume, or left when some may still run on silent hosts.
+    """
 
     type: ClassVar[str] = "run.finished"
     state: str

@@ -40,7 +40,7 @@ run = Table(
     Column("number", Big, primary_key=True),
     Column("uid", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
-    Column("state", Text, nullable=False),  # accepted | running | stopped | finished
+    Column("state", Text, nullable=False),  # accepted | running | left | stopped | finished
     Column("epoch", Integer, nullable=False),
     Column("owner", Text),
     Column("spec", Text, nullable=False),  # JSON

@@ -44,7 +44,8 @@ class Findings(Struct, frozen=True, kw_only=True):
 
     `failures` come most first, `commands` holds those of the jobs that are named first; `looked_at` is how many bad
     jobs they were made of, when not all were. `repeated` are jobs of which an attempt may have run twice,
-    `repeated_count` how many there are.
+    `repeated_count` how many there are. `left` says of each host what it may still do, `ends` is the command that
+    ends it.
     """
 
     failures: Sequence[Cluster] = ()
@@ -54,6 +55,8 @@ class Findings(Struct, frozen=True, kw_only=True):
     hosts: Sequence[HostFigures] = ()
     repeated: Sequence[int] = ()
     repeated_count: int = 0
+    left: Sequence[str] = ()
+    ends: str = ""
 
 
 def report(summary: Summary, findings: Findings, *, width: int, colour: bool) -> str:
@@ -65,6 +68,7 @@ def report(summary: Summary, findings: Findings, *, width: int, colour: bool) ->
         hosts_block(findings.hosts, elapsed=summary.elapsed, width=width, colour=colour),
         lost_block(findings.hosts, width=width),
         repeated_block(findings),
+        left_block(findings, width=width),
         next_block(summary, findings, colour=colour),
     ]
     return "\n".join(block for block in blocks if block)
@@ -74,7 +78,8 @@ def headline(summary: Summary, hosts: Sequence[HostFigures], *, colour: bool) ->
     """One line: how it ended, how many jobs, how long, on how many hosts; and one with the counts."""
     well = summary.total == summary.counts.get(JobState.OK, 0)
     shade = RED if summary.bad else GREEN if well else PLAIN
-    state = "stopped by " + signal_name(summary.signal) if summary.signal else summary.state
+    how = "left after" if summary.state.startswith("left") else "stopped by"
+    state = f"{how} {signal_name(summary.signal)}" if summary.signal else summary.state
     jobs = (
         counted(summary.total, "job")
         if summary.done == summary.total
@@ -227,6 +232,16 @@ def repeated_block(findings: Findings) -> str:
     return f"{counted(count, 'job')} may have had {'their' if count > 1 else 'its'} effects twice ({which}): {words}\n"
 
 
+def left_block(findings: Findings, *, width: int) -> str:
+    """What may still run on hosts that could not be reached."""
+    if not findings.left:
+        return ""
+    lines = [f"  {line}" for line in findings.left[:HOSTS]]
+    if (more := len(findings.left) - HOSTS) > 0:
+        lines.append(f"  and {counted(more, 'more host')}")
+    return "".join(fit(line, width) + "\n" for line in ("left behind:", *lines))
+
+
 def next_block(summary: Summary, findings: Findings, *, colour: bool) -> str:
     """The exact commands that lead on; nothing where all is well."""
     steps = []
@@ -238,6 +253,8 @@ def next_block(summary: Summary, findings: Findings, *, colour: bool) -> str:
         left = summary.total - summary.done
         word = f"go on ({counted(left, 'job')} left):" if left else "try again:"
         steps.append((word, summary.next_command))
+    if findings.ends:
+        steps.append(("end what still runs:", findings.ends))
     wide = max((len(word) for word, _ in steps), default=0)
     return "".join(f"{word:<{wide}}  {painted(command, BOLD, colour)}\n" for word, command in steps)
 

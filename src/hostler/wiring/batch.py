@@ -174,7 +174,7 @@ async def open_batch(
     )
     run = OpenRun(work, bus, live, number=number, workers=workers, transport=transport)
     run.visit = visit
-    run.was_over = visit and find_run(store.reader, number).state in ("finished", "stopped")
+    run.was_over = visit and find_run(store.reader, number).exit_code is not None
     run.beat = partial(store.beat, claim)
     run.logs = logs
     progress.append(run.progress)

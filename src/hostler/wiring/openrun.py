@@ -59,7 +59,8 @@ class OpenRun:
         # Who is stopped by a request is stopped as by TERM, only that the word took another way.
         asked = signal.SIGTERM if batch.stopped_for and left else None
         code = exit_code(counts, signal=self.signal or asked, halted=batch.halted and left)
-        state = "stopped" if stuck or left else "finished"
+        # What a silent host holds was not stopped: it may run on there, whoever asked for the end.
+        state = "left" if counts[JobState.OPEN] else "stopped" if stuck or left else "finished"
         visited = self.visit and batch.visiting
         # A stop that did not reach all hosts has not stopped the run; jobs that joined it have opened it again.
         unreached = self.visit and not batch.visiting and counts[JobState.OPEN]
