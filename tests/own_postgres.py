@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,8 @@ class OwnPostgres:
             self._as = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
         self.folder.chmod(0o755)
         self._run("initdb", "--auth=trust", "--username=hostler", "--encoding=UTF8", "--locale=C", "-N")
+        # Who connects as `walled` must have a password; nobody else needs one.
+        (self.data / "pg_hba.conf").write_text("local all walled scram-sha-256\nlocal all all trust\n")
         with open(self.data / "postgresql.auto.conf", "a", encoding="utf-8") as file:
             file.write(SETTINGS + f"unix_socket_directories = '{self.folder}'\n")
         self.start()
@@ -99,11 +102,21 @@ class OwnPostgres:
 
     def make(self, database: str) -> str:
         """Make an empty database; its URL."""
+        self.says(f'CREATE DATABASE "{database}"')
+        return self.url(database)
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of the server; it takes it some moments later."""
+        self.says(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.says("SELECT pg_reload_conf()")
+
+    def says(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """What the server answers to a statement; nothing to one without an answer."""
         import psycopg
 
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{database}"'.encode())
-        return self.url(database)
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
 
     def close(self) -> None:
         """End it, and remove its folder."""

@@ -120,7 +120,7 @@ class PostgresDatabase:
             had = run in self._holds
             try:
                 with naming(self.place):
-                    return await beside(self._writer, partial(self._hold, run))
+                    return await beside(self._writer, partial(self._in_session, partial(self._hold, run)))
             except asyncio.CancelledError:
                 if not had and (hold := self._holds.get(run)):
                     hold.drop()
@@ -144,15 +144,18 @@ class PostgresDatabase:
     # -- in the writer's thread -------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        if self._db.closed:
-            self._reconnect()
-        try:
-            self._db.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-        except psycopg.OperationalError:
-            if not self._db.closed:
-                raise
-            self._reconnect()
-            self._db.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        self._in_session(lambda: self._db.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"))
+
+    def _in_session(self, work: Callable[[], T]) -> T:
+        """Do what needs nothing of before; once more in another session where the one there was has ended."""
+        if not self._db.closed:
+            try:
+                return work()
+            except psycopg.OperationalError:
+                if not self._db.closed:
+                    raise
+        self._reconnect()
+        return work()
 
     def _commit(self, before: Callable[[], None] | None) -> None:
         if before:
@@ -188,8 +191,6 @@ class PostgresDatabase:
         return bool(row and row[0])
 
     def _hold(self, run: int) -> SessionLock | None:
-        if self._db.closed:
-            self._reconnect()
         # A session may take its own locks again.
         if run in self._holds or not self._locked(self._db, run):
             return None
