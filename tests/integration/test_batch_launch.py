@@ -138,3 +138,56 @@ def test_a_second_signal_leaves_them_and_says_how_to_end_them(hostler: Hostler, 
     assert "2 hosts left running" in last
     assert hostler("reap", *last.partition("hostler reap")[2].split()).code == 0
     assert hosts(hostler) == [] and os.path.exists(effects.path)
+
+
+def reaped(hostler: Hostler, line: str) -> None:
+    """Nothing is left after the command at the end of this line."""
+    assert hostler("reap", *line.partition("hostler reap")[2].split()).code == 0
+    assert hosts(hostler) == []
+    wait_until(lambda: count_marked(f"HOSTLER_SANDBOX_DIR={hostler.lab.path}") == 0, what="all to end")
+
+
+def test_a_second_signal_while_they_are_launched_leaves_at_once_and_says_how_to_end_them(
+    hostler: Hostler,
+) -> None:
+    with hostler.lab.registry.lock(seconds=10):  # the launch can't end while somebody else launches
+        running = hostler.start("batch", *LAUNCH, "--", "true", ":::", "a")
+        wait_until(lambda: "launching" in running.err, what="the launch")
+        running.signal(signal.SIGINT)
+        wait_until(lambda: "once more leaves at once" in running.err, what="the first signal to be answered")
+        running.signal(signal.SIGINT)
+        done = running.wait(15)
+    assert done.code == 130 and "Traceback" not in done.err
+    assert "SIGINT: no run was begun" in done.err
+    assert "sandbox hosts may still come up: this ends them: hostler reap --run" in done.err
+    reaped(hostler, done.err.splitlines()[-1])
+
+
+def test_a_second_signal_in_the_middle_of_the_launch_leaves_none_that_its_words_dont_end(
+    hostler: Hostler,
+) -> None:
+    running = hostler.start("batch", "--launch", "12", "--provider", "sandbox", "--", "true", ":::", "a")
+    wait_until(lambda: any(hostler.lab.path.glob("sbx-*")), what="the first host's folder")
+    running.signal(signal.SIGINT)
+    running.signal(signal.SIGINT)
+    done = running.wait(15)
+    assert done.code == 130 and "Traceback" not in done.err
+    reaped(hostler, done.err.splitlines()[-1])
+
+
+def test_a_second_signal_while_they_are_ended_leaves_at_once_and_says_how_to_end_them(
+    hostler: Hostler, effects: Effects
+) -> None:
+    running = hostler.start("batch", *LAUNCH, "-j", "1", *effects.waiting(*"ab"))
+    effects.wait(2, "begun")
+    with hostler.lab.registry.lock(seconds=10):  # nothing can be ended while somebody else does
+        effects.go()
+        wait_until(lambda: "2 ok" in running.err, what="the report")
+        running.signal(signal.SIGINT)
+        wait_until(lambda: "once more leaves at once" in running.err, what="the first signal to be answered")
+        running.signal(signal.SIGINT)
+        done = running.wait(15)
+    assert done.code == 130 and "Traceback" not in done.err
+    assert "2 hosts left running: this ends them: hostler reap --run" in done.err
+    assert hostler.json("status", "last")["state"] == "finished"
+    reaped(hostler, done.err.splitlines()[-1])

@@ -28,9 +28,14 @@ class Machines:
     ) -> None:
         self._providers = {provider.name: provider for provider in providers}
         self._run, self._keep, self._say = run, keep, say
+        #: Who was still launching when nobody waited any more.
+        self._abandoned = ""
 
     async def launch(self, count: int, *, by: str, token: str) -> list[Host]:
-        """Launch `count` machines; once this has begun, cancelling waits for its end. Raises ProviderError."""
+        """Launch `count` machines; once this has begun, cancelling waits for its end, but not when cancelled again.
+
+        Raises ProviderError.
+        """
         launching = asyncio.ensure_future(
             self._providers[by].launch(count, run=self._run, token=token, deadline=LAUNCH, lifetime=None)
         )
@@ -38,8 +43,12 @@ class Machines:
             return [instance.host for instance in await asyncio.shield(launching)]
         except asyncio.CancelledError:
             # Nobody can call back what a provider has begun; what comes of it is ended with the rest.
-            with suppress(HostlerError, asyncio.CancelledError):
-                await launching
+            self._say(f"waiting for {by} to launch them, to end them; once more leaves at once")
+            try:
+                with suppress(HostlerError):
+                    await asyncio.shield(launching)
+            except asyncio.CancelledError:
+                self._abandoned = by
             raise
 
     async def adopt(self) -> None:
@@ -55,6 +64,9 @@ class Machines:
         except StaleEpoch:
             raise  # the run is another controller's now, and so are its machines
         except BaseException:
+            if self._abandoned:
+                await self.left()
+                raise
             try:
                 await self.end()
             except asyncio.CancelledError:
@@ -81,7 +93,10 @@ class Machines:
     async def left(self) -> None:
         """Say what is left behind, and what ends it."""
         for provider in self._providers.values():
-            if there := await self._there(provider):
+            there = await self._there(provider)
+            if provider.name == self._abandoned:
+                self._say(f"{provider.name} hosts may still come up: {self._how(())}")
+            elif there:
                 self._say(f"{counted(len(there), 'host')} left running: {self._how(there)}")
 
     async def _there(self, provider: Provider) -> Sequence[Instance]:

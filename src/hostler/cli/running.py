@@ -229,6 +229,9 @@ async def _work(
         )
         console.flush()
 
+    def waits(number: int) -> None:
+        say(f"{name(number)}: the run has ended and is being cleaned up; once more leaves at once")
+
     def closed() -> None:
         run.stop(signal.SIGPIPE, "stdout was closed")
 
@@ -238,7 +241,7 @@ async def _work(
     try:
         signals.asks(stop)
         code = await run.go()
-        signals.asks(None)
+        signals.asks(waits)
         _report(store, claim.run, wanted=wanted, signal_number=run.signal, console=console)
         console.flush(now=True)
         await machines.end()

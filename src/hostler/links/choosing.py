@@ -72,7 +72,9 @@ class ChoosingLink:
             try:
                 hello = await self._link.open(ask, deliver=deliver, deadline=deadline)
             except NoPython as error:
-                if by_sh is False:  # what the runner holds there can't be reached in another way, and waits for us
+                if (
+                    by_sh is False
+                ):  # what the runner holds there can't be reached in another way, and waits for us
                     raise Unreachable(name, "its Python is not there at the moment") from error
                 why = error.why.removesuffix(" there")
             else:

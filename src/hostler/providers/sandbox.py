@@ -73,8 +73,7 @@ class Sandbox:
         The same token again gives the same hosts, topped up to `count`. `lifetime` is their fuse in seconds.
         Raises UsageError for a count that is not 1 to 500 or a folder that can't be trusted, ProviderError.
         """
-        import asyncio
-
+        from hostler.providers.aside import aside
         from hostler.providers.sandbox_make import Launch
         from hostler.providers.sandbox_sshd import choose, home
         from hostler.providers.sandbox_start import start
@@ -89,7 +88,7 @@ class Sandbox:
             sshd_lines=self._lines,
             fuse=None if run is None else self._burns(),
         )
-        records = await asyncio.to_thread(start, self._registry, count, launch=wanted, seconds=deadline)
+        records = await aside(lambda: start(self._registry, count, launch=wanted, seconds=deadline))
         return tuple(record.instance for record in records)
 
     def _burns(self) -> float:
@@ -110,12 +109,11 @@ class Sandbox:
 
         Raises ProviderError naming the processes that survive.
         """
-        import asyncio
-
+        from hostler.providers.aside import aside
         from hostler.providers.sandbox_end import end
 
         ids = {instance.id for instance in instances}
-        await asyncio.to_thread(end, self._registry, lambda entry: entry.id in ids, seconds=deadline)
+        await aside(lambda: end(self._registry, lambda entry: entry.id in ids, seconds=deadline))
 
     async def instances(self, *, run: str | None = None) -> tuple[Instance, ...]:
         """The hosts that are up, of one run or all."""
@@ -141,9 +139,8 @@ class Sandbox:
         return await self._rewritten(lambda record: record.id in ids, run=None, controller=None, fuse=None)
 
     async def _rewritten(self, which: Callable[[Record], bool], **changes: Any) -> tuple[Instance, ...]:
-        import asyncio
-
+        from hostler.providers.aside import aside
         from hostler.providers.sandbox_files import rewrite
 
-        records = await asyncio.to_thread(rewrite, self._registry, which, seconds=LOCKED, **changes)
+        records = await aside(lambda: rewrite(self._registry, which, seconds=LOCKED, **changes))
         return tuple(record.instance for record in records)
