@@ -84,6 +84,11 @@ class Console:
         return self._out.backlog + (self._err.backlog if self._err is not self._out else 0)
 
     @property
+    def gathered(self) -> int:
+        """About how many bytes wait to be let go of."""
+        return self._gathered
+
+    @property
     def stderr_terminal(self) -> int | None:
         """The descriptor on which live lines can be shown; None where there is no terminal, or no more."""
         return self._fds[1] if self._terminal[1] and self._fds[1] not in self._err.failed else None

@@ -15,6 +15,9 @@ from hostler.views.console import Console
 from hostler.views.running import RunningJobs
 from hostler.views.tags import Tag, tagged, tagged_stream
 
+#: Seconds in which lines that come one after the other are gathered before they leave.
+GATHER = 0.02
+
 
 class Kept(Protocol):
     """An ended attempt's output: the bytes when it was short, else where it is kept."""
@@ -135,16 +138,29 @@ class JobOutput:
 
 
 class LineOutput:
-    """The lines of all jobs as they come."""
+    """The lines of all jobs as they come. `later` calls a function after so many seconds."""
 
-    def __init__(self, printer: Printer, console: Console) -> None:
-        self._printer, self._console = printer, console
+    def __init__(
+        self, printer: Printer, console: Console, *, later: Callable[[float, Callable[[], None]], object]
+    ) -> None:
+        self._printer, self._console, self._later = printer, console, later
         self._begun: set[tuple[int, int]] = set()
+        self._soon = False
 
     def piece(self, held: Held, stream: int, data: bytes) -> None:
-        """Print whole lines."""
+        """Print whole lines, which leave soon: no turn may end as long as jobs only write."""
         self._printer.running(held, stream, data)
         self._chunk(held, stream, data)
+        if not self._soon:
+            self._soon = True
+            self._later(GATHER, self._let_go)
+
+    def _let_go(self) -> None:
+        """Have lines leave; live lines may keep them for their next drawing."""
+        self._console.flush()
+        self._soon = self._console.gathered > 0
+        if self._soon:
+            self._later(GATHER, self._let_go)
 
     def result(self, held: Held, kept: Kept) -> None:
         """Print the end of what an attempt wrote."""

@@ -35,7 +35,9 @@ def output_by(
     """Who prints what jobs write."""
     if wanted.keep_order:
         return InOrder(printer, order)
-    return LineOutput(printer, console) if wanted.line_buffer else JobOutput(printer)
+    if wanted.line_buffer:
+        return LineOutput(printer, console, later=asyncio.get_running_loop().call_later)
+    return JobOutput(printer)
 
 
 class StoredOrder(Struct, frozen=True):

@@ -41,7 +41,7 @@ from hostler.remote.runner.wire import R_BYE, R_HELLO, R_RENEWED, frame, read_nu
 #: nothing left to start, the controller may be waiting for them, and they are gathered for less.
 GAP, LULL = 0.05, 0.01
 #: How often the output of running jobs is looked at, in seconds; with nobody listening, and more per running job.
-WATCH, UNWATCHED, WATCH_EACH = 0.1, 1.0, 0.0002
+WATCH, UNWATCHED, WATCH_EACH = 0.05, 1.0, 0.0002
 #: A longer lease means that we work on whatever becomes of the controller; with nothing left to do and nobody there we
 #: leave after this, and the results stay. In seconds.
 ENDLESS, IDLE = 365 * 86400.0, 60.0
