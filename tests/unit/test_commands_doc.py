@@ -7,6 +7,7 @@ import re
 import click
 import pytest
 
+from hostler.cli.parsing import Verb
 from hostler.cli.verbs import VERBS
 from tools.commands_doc import PAGE, page, tree
 
@@ -29,6 +30,10 @@ def test_every_command_has_its_section_and_every_section_its_command() -> None:
 
 def test_every_verb_of_the_table_is_in_the_tree() -> None:
     assert [path.removeprefix("hostler ") for path, _ in TREE if path.count(" ") == 1] == list(VERBS)
+
+
+def test_every_verb_reads_its_words_by_the_rules_of_all() -> None:
+    assert [path for path, command in TREE if not isinstance(command, Verb | click.Group)] == []
 
 
 @pytest.mark.parametrize(("path", "command"), TREE, ids=[path for path, _ in TREE])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hostler.cli.parsing import Verb
 from hostler.cli.stopping import stand_in
 from hostler.cli.storing import store_option
 from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
@@ -26,7 +27,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Verb, epilog=EXAMPLES)
 @targeting_options
 @click.option("--jobs", "job_file", metavar="FILE", help="A file of jobs, one a line, instead of stdin.")
 @click.argument("name", metavar="RUN")

@@ -15,7 +15,7 @@ from hostler.cli.dryrun import dry_option, dry_run
 from hostler.cli.launching import launching, launching_options
 from hostler.cli.options import Marked
 from hostler.cli.pacing import pacing, pacing_options
-from hostler.cli.parsing import said_only
+from hostler.cli.parsing import Verb, said_only
 from hostler.cli.placing import entrusted, housed, placing, placing_options
 from hostler.cli.reaching import reaching, reaching_options, sources_apart, ways_kept
 from hostler.cli.seeing import seeing, seeing_options
@@ -39,7 +39,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, context_settings={"ignore_unknown_options": False})
+@click.command(cls=Verb, epilog=EXAMPLES, context_settings={"ignore_unknown_options": False})
 @targeting_options
 @reaching_options
 @placing_options

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import whole
+from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 from hostler.cli.visiting import visiting, visiting_options
 from hostler.errors import UsageError
@@ -22,7 +23,7 @@ MOST = 100_000
 EXAMPLES = "\b\nExamples:\n  hostler cancel last 3\n  hostler cancel 42 7 9-12"
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Verb, epilog=EXAMPLES)
 @visiting_options
 @click.argument("name", metavar="RUN")
 @click.argument("jobs", metavar="JOB...", nargs=-1, required=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from hostler.cli.parsing import Verb
+
 BASH = """\
 _hostler_complete() {
     local line first=1
@@ -61,7 +63,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Verb, epilog=EXAMPLES)
 @click.argument("shell", type=click.Choice(list(SCRIPTS)))
 def command(shell: str) -> None:
     """Print what makes a shell complete verbs, flags, hosts, @tags, runs and jobs.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import colour_option
+from hostler.cli.parsing import VerbGroup
 from hostler.cli.saying import say
 
 if TYPE_CHECKING:
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from hostler.settings.layers import Value
 
 
-@click.group(name="config", epilog="\b\nExamples:\n  hostler config show\n  hostler config show batch --json")
+@click.group(
+    cls=VerbGroup,
+    name="config",
+    epilog="\b\nExamples:\n  hostler config show\n  hostler config show batch --json",
+)
 def command() -> None:
     """Look at settings: they stand in ./hostler.toml, in the user's file, and in HOSTLER_* variables."""
 

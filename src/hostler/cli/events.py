@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from hostler.stores.reads.events import UnknownEvent
 
 
-@click.command(epilog="\b\nExamples:\n  hostler events last\n  hostler events 42 -f --jsonl")
+@click.command(cls=Verb, epilog="\b\nExamples:\n  hostler events last\n  hostler events 42 -f --jsonl")
 @click.argument("name", metavar="[RUN]", default="last")
 @click.option("-f", "--follow", is_flag=True, help="Go on as things happen, until the run ends.")
 @click.option(

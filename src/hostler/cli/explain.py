@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ LAST, OPEN_READ = 20, 20_000
 FEW = 32
 
 
-@click.command(epilog="\b\nExamples:\n  hostler explain last 17\n  hostler explain 42 web1 --json")
+@click.command(cls=Verb, epilog="\b\nExamples:\n  hostler explain last 17\n  hostler explain 42 web1 --json")
 @click.argument("name", metavar="RUN")
 @click.argument("what", metavar="JOB|HOST")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; times are seconds since the epoch.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hostler.cli.options import colour_option, duration
+from hostler.cli.parsing import Verb
 from hostler.cli.saying import say
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ SECONDS = 20.0
 
 
 @click.command(
-    epilog="\b\nExamples:\n  hostler sandbox faults list\n  hostler sandbox faults sandbox1 silent --for 30s"
+    cls=Verb,
+    epilog="\b\nExamples:\n  hostler sandbox faults list\n  hostler sandbox faults sandbox1 silent --for 30s",
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--for", "lasting", metavar="DUR", help="Clear the fault after this time (30s, 5m, 2h, 1d).")

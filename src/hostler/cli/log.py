@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import Marked, whole
+from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 from hostler.errors import UsageError
 
@@ -31,7 +32,7 @@ EXAMPLES = (
 )
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Verb, epilog=EXAMPLES)
 @click.argument("name", metavar="RUN")
 @click.argument("job", metavar="[JOB]", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Print output as it comes, until JOB or the run ends.")

@@ -1,6 +1,6 @@
 """What holds for the words of every verb: nothing is said twice, nothing is left empty, and settings fill the rest.
 
-One pass over a verb does it, so that no option has to see to it. It must never change what a flag says.
+Every verb is a Verb, so that no option has to see to it. It must never change what a flag says.
 """
 
 from __future__ import annotations
@@ -16,37 +16,36 @@ from click.core import ParameterSource
 META = "hostler.settings"
 
 
-def disciplined(command: click.Command) -> click.Command:
-    """Have a verb, and all beneath it, read its words by the rules of this module; gives the verb back."""
-    if isinstance(command, click.Group):
-        for below in command.commands.values():
-            disciplined(below)
-        return command
-    read, invoke = type(command).parse_args, type(command).invoke
+class Verb(click.Command):
+    """A verb, which reads its words by the rules of this module."""
 
-    def parse_args(ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words, and have settings fill in for what they don't say. Raises click.UsageError."""
         if not ctx.resilient_parsing:
-            given = _given(command, ctx, args)
+            given = _given(self, ctx, args)
             if not _asks_for_help(given):
                 from hostler.cli.settling import settle
 
                 values = ctx.meta[META] = settle(ctx, {parameter.name or "" for parameter in given})
                 ctx.default_map = {name: value.value for name, value in values.items()}
-        return read(command, ctx, args)
+        return super().parse_args(ctx, args)
 
-    def invoke_(ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> Any:
+        """Do it; a slip in what a setting says is told with where it stands."""
         from hostler.errors import UsageError
 
         try:
-            return invoke(command, ctx)
+            return super().invoke(ctx)
         except UsageError as error:
             from hostler.cli.settling import blamed
 
             raise blamed(error, ctx) from error
 
-    command.parse_args = parse_args  # type: ignore[method-assign]
-    command.invoke = invoke_  # type: ignore[method-assign]
-    return command
+
+class VerbGroup(click.Group):
+    """Verbs that share a first word: `sandbox up`, `sandbox down`."""
+
+    command_class = Verb
 
 
 def said(name: str) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = "\b\nExamples:\n  hostler pause last\n  hostler pause 42"
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Verb, epilog=EXAMPLES)
 @click.argument("name", metavar="RUN")
 @store_option
 def command(name: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hostler.cli.options import Marked
+from hostler.cli.parsing import Verb
 from hostler.cli.saying import say
 from hostler.errors import UsageError
 
@@ -23,7 +24,7 @@ WORDS = {
 }
 
 
-@click.command(name="reap", epilog="\b\nExamples:\n  hostler reap\n  hostler reap --json")
+@click.command(cls=Verb, name="reap", epilog="\b\nExamples:\n  hostler reap\n  hostler reap --json")
 @click.option(
     "--run",
     "runs",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import colour_option
+from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from hostler.views.report import Findings
 
 
-@click.command(epilog="\b\nExamples:\n  hostler report last\n  hostler report 42 --json")
+@click.command(cls=Verb, epilog="\b\nExamples:\n  hostler report last\n  hostler report 42 --json")
 @click.argument("name", metavar="RUN")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; times are seconds since the epoch.")
 @colour_option

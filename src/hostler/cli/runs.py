@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import colour_option, whole
+from hostler.cli.parsing import Verb
 from hostler.cli.saying import say
 from hostler.cli.storing import store_option
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from hostler.model.runs import RunRow
 
 
-@click.command(epilog="\b\nExamples:\n  hostler runs\n  hostler runs -n 100 --json")
+@click.command(cls=Verb, epilog="\b\nExamples:\n  hostler runs\n  hostler runs -n 100 --json")
 @click.option("-n", "--limit", metavar="N", default="20", help="How many runs (20).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list; times are seconds since the epoch.")
 @colour_option

@@ -12,6 +12,7 @@ import click
 
 from hostler.cli import faults
 from hostler.cli.options import Marked, colour_option
+from hostler.cli.parsing import VerbGroup
 from hostler.cli.saying import say
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ DOWN_SECONDS = 30.0
 
 
 @click.group(
+    cls=VerbGroup,
     name="sandbox",
     epilog="\b\nExamples:\n  hostler sandbox up 2\n  hostler sandbox down",
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hostler.cli.options import duration, whole
+from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 from hostler.errors import UsageError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = "\b\nExamples:\n  hostler set last --slots 4\n  hostler set 42 --timeout 10m --retries 2"
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Verb, epilog=EXAMPLES)
 @click.option("-j", "--slots", metavar="N", help="Jobs at once on each host.")
 @click.option("--timeout", metavar="DUR", help="End an attempt that begins from now on after this long.")
 @click.option("--retries", metavar="N", help="Try a job that fails from now on this many times more.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import colour_option
+from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 OPEN_SHOWN, OPEN_READ = 10, 10_000
 
 
-@click.command(epilog="\b\nExamples:\n  hostler status last\n  hostler status 42 --json")
+@click.command(cls=Verb, epilog="\b\nExamples:\n  hostler status last\n  hostler status 42 --json")
 @click.argument("name", metavar="RUN")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; times are seconds since the epoch.")
 @colour_option

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 from hostler.cli.visiting import visiting, visiting_options
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = "\b\nExamples:\n  hostler stop last\n  hostler stop --drain 42"
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Verb, epilog=EXAMPLES)
 @visiting_options
 @click.option(
     "--drain", is_flag=True, help="Start nothing more, and stop when what runs has ended by itself."

@@ -11,7 +11,6 @@ from importlib import import_module
 import click
 
 import hostler
-from hostler.cli.parsing import disciplined
 
 #: Verb: what it does, in the order of the help. Each is `command` of hostler.cli.<verb>.
 VERBS = {
@@ -56,7 +55,8 @@ class Verbs(click.Group):
         """Import a verb; None when there is no such verb."""
         if cmd_name not in VERBS:
             return None
-        return disciplined(import_module(f"hostler.cli.{cmd_name}").command)
+        command: click.Command = import_module(f"hostler.cli.{cmd_name}").command
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

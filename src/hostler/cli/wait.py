@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hostler.cli.options import duration
+from hostler.cli.parsing import Verb
 from hostler.cli.saying import say
 from hostler.cli.storing import store_option
 
@@ -22,7 +23,7 @@ WORST = (LATE, 143, 130, 6, 5, 4, 3, 1, 0)
 EXAMPLES = "\b\nExamples:\n  hostler wait last\n  hostler wait 42 43 --timeout 1h && echo both went well"
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Verb, epilog=EXAMPLES)
 @click.option("--timeout", metavar="DUR", help="Wait no longer than this; the exit code is then 124.")
 @click.argument("names", metavar="RUN...", nargs=-1, required=True)
 @store_option
