@@ -133,7 +133,7 @@ def play(ground: Ground, plan: Plan, *, chance: random.Random, until: float, har
 
 
 def _order(harm: int, chance: random.Random) -> Sequence[str]:
-    what = ["cut" if number % 3 == 0 else "kill" for number in range(harm)]
+    what = ["cut" if number % 5 in (0, 2) else "kill" for number in range(harm)]
     chance.shuffle(what)
     return what
 
@@ -174,7 +174,7 @@ def rounds(
 ) -> Iterator[Tally]:
     """Play rounds of `a_round` jobs until so many jobs, kills and cuts are had, or the time is over.
 
-    Every other round lasts until it was injured `harm` times; those between have jobs that hang, and end when they do.
+    Most rounds last until they were injured `harm` times; every third has jobs that hang instead, and ends with them.
     """
     with playground(trial.folder) as ground:
         ground.hostler.env |= {"HOSTLER_STORE": store} if store else {}
@@ -184,7 +184,7 @@ def rounds(
                 break
             before = ground.kills + ground.cuts
             chance = random.Random(trial.chance.random())
-            gates = harm if len(ground.codes) % 2 == 0 else 0
+            gates = 0 if len(ground.codes) % 3 == 2 else harm
             plan = Plan.make(a_round, chance=chance, retries=chance.randint(0, 2), gates=gates)
             until = time.monotonic() + max(20.0, trial.left)
             verdict = play(ground, plan, chance=chance, until=until, harm=_order(harm, chance))
@@ -199,7 +199,7 @@ def _told(ground: Ground) -> str:
     return f"{ground.jobs} jobs, {ground.kills} kills, {ground.cuts} cuts; exit codes {codes}"
 
 
-@fault("controller killed, lines cut", sample=20.0, full=900.0)
+@fault("controller killed, lines cut", sample=20.0, full=1500.0)
 def crash(trial: Trial) -> Iterator[Tally]:
     """Kill the controller and cut lines at random, and resume, until all is done."""
     if trial.sample:

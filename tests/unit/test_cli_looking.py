@@ -93,6 +93,7 @@ async def test_runs_tell_scripts_what_they_need(state: Path, capsys: CaptureFixt
         "kind": "batch",
         "state": "finished",
         "alive": False,
+        "stalled": None,
         "paused": False,
         "draining": False,
         "owner": None,
