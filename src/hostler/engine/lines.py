@@ -74,7 +74,9 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
     until = None
     if hand.open and not (hand.went or batch.ending or batch.spec.detached):
         hand.went = batch.at
-        seconds = max(0.0, batch.spec.lease + MARGIN - (batch.at - (hand.renewed or batch.at)))
+        whole = batch.spec.lease + MARGIN
+        # Never longer than that, though the last controller's clock was ahead of ours.
+        seconds = min(whole, max(0.0, whole - (batch.at - (hand.renewed or batch.at))))
         batch.effects.append(AwaitLease(hand.id, seconds, hand.went))
         until = hand.until = batch.at + seconds
     if fact.fatal or (batch.ending and hand.failures):

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from hostler.bus import Bus, Inbox
-from hostler.clock import Clock
+from hostler.clock import Clock, Reckoning
 from hostler.engine.batch import Batch
 from hostler.engine.facts import (
     Ack,
@@ -159,11 +159,12 @@ class BatchWork:
 
     async def _turns(self, asked: Iterable[Asked]) -> None:
         facts: list[Fact] = list(asked)
+        reckoning = Reckoning(self._clock)
         while True:
-            now = self._clock.now()
+            now = reckoning.now()
             told, credit = await self._prepare(facts)
             events, effects = step(self.batch, told, at=now)
-            await self._room(lambda: self._keeping.settle(now=self._clock.now()))
+            await self._room(lambda: self._keeping.settle(now=self._clock.steady()))
             if events:
                 await self._bus.commit(events, before=self._files.sync)
                 if any(isinstance(event, HostEnrolled) for event in events):
@@ -212,7 +213,7 @@ class BatchWork:
 
     async def _output(self, worker: int, key: tuple[int, int], piece: Output) -> None:
         """Keep a piece of output. One that leaves a gap is the host's fault: its line is dropped and taken up anew."""
-        whole = await self._room(partial(self._keeping.output, key, piece, now=self._clock.now()))
+        whole = await self._room(partial(self._keeping.output, key, piece, now=self._clock.steady()))
         if not whole and (link := self._links.get(worker)) is not None:
             self._hear(worker, link, Down("its output came with a gap"))
 
