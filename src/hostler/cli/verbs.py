@@ -21,6 +21,7 @@ VERBS = {
     "report": "Print a run's final report again.",
     "explain": "Say why a job or a host is where it is.",
     "events": "Tell what happened in a run, in order.",
+    "hosts": "List hosts, and how each has behaved over all runs.",
     "stop": "End a run; what has not run waits for a resume.",
     "pause": "Start no more jobs of a run for the time being.",
     "unpause": "Let a paused run go on.",

@@ -34,6 +34,18 @@ def load_inventory(paths: Sequence[Path], *, extra: Sequence[Host] = ()) -> Inve
     >>> [host.name for host in load_inventory([], extra=[Host(name="a", address="10.0.0.1")])]
     ['a']
     """
+    return _read(paths).inventory(extra)
+
+
+def field_sources(paths: Sequence[Path]) -> dict[str, dict[str, str]]:
+    """Where each fact about each host stands, by host and field: file, line, and whose fact it is if not its own.
+
+    Raises SpecError.
+    """
+    return _read(paths).sources()
+
+
+def _read(paths: Sequence[Path]) -> _Drafts:
     drafts = _Drafts()
     for path in paths:
         text = read_text(path)
@@ -43,7 +55,7 @@ def load_inventory(paths: Sequence[Path], *, extra: Sequence[Host] = ()) -> Inve
             drafts.lay(read_sheet(path, text))
         else:
             drafts.lay(plain_sheet(str(path), read_plain_terms(str(path), text)))
-    return drafts.inventory(extra)
+    return drafts
 
 
 def read_hostfile(path: str | Path) -> Selector:
@@ -62,18 +74,21 @@ def read_hostfile(path: str | Path) -> Selector:
 class _Draft:
     """What is known of one host so far, by rank."""
 
-    __slots__ = ("places", "ranks", "tags", "vars")
+    __slots__ = ("origins", "places", "ranks", "tags", "vars")
 
     def __init__(self) -> None:
         self.places: list[tuple[str, int]] = []
         self.ranks: tuple[dict[str, str | int], ...] = ({}, {}, {})
         self.vars: tuple[dict[str, str], ...] = ({}, {}, {})
         self.tags: set[str] = set()
+        self.origins: tuple[dict[str, str], ...] = ({}, {}, {})
 
-    def lay(self, facts: Facts, rank: int) -> None:
+    def lay(self, facts: Facts, rank: int, origin: str) -> None:
         self.ranks[rank].update(facts.fields)
         self.vars[rank].update(facts.vars)
         self.tags |= facts.tags
+        for name in (*facts.fields, *(f"vars.{name}" for name in facts.vars)):
+            self.origins[rank][name] = origin
 
 
 class _Drafts:
@@ -86,8 +101,8 @@ class _Drafts:
         """Lay one file over what is there."""
         for mention in sheet.mentions:
             draft = self._drafts.setdefault(mention.name, _Draft())
-            draft.lay(sheet.defaults, _DEFAULT)
-            draft.lay(mention.facts, _OWN)
+            draft.lay(sheet.defaults, _DEFAULT, f"{sheet.path}, defaults")
+            draft.lay(mention.facts, _OWN, f"{sheet.path}:{mention.line}")
             place = (sheet.path, mention.line)
             if place not in draft.places[-1:]:
                 draft.places.append(place)
@@ -120,8 +135,17 @@ class _Drafts:
                 raise SpecError(
                     path, group.line, f"group {group.name}: no host is called {member.name}; {hint}"
                 )
-            draft.lay(group.facts, _GROUP)
+            draft.lay(group.facts, _GROUP, f"{path}:{group.line}, group {group.name}")
             draft.tags.add(group.name)
+
+    def sources(self) -> dict[str, dict[str, str]]:
+        """Where each host's facts come from: what a later rank says hides what an earlier one does."""
+        found: dict[str, dict[str, str]] = {}
+        for name, draft in self._drafts.items():
+            of = found[name] = {}
+            for origins in draft.origins:
+                of |= origins
+        return found
 
     def inventory(self, extra: Sequence[Host]) -> Inventory:
         """The hosts. Raises SpecError on facts that make no host, and on two names for one endpoint."""

@@ -29,9 +29,15 @@ NEXT = {
 
 
 class Listed(Struct, frozen=True, kw_only=True):
-    """A host and what is known of its machine, `run` being the last one that did; None where nothing is."""
+    """A host and what is known of its machine, `run` being the last one that met it; None where nothing is.
 
-    host: Host
+    `host` is None where only an earlier run knew it.
+    """
+
+    name: str
+    endpoint: str
+    tags: tuple[str, ...] = ()
+    host: Host | None = None
     health: Health | None = None
     run: int | None = None
 
@@ -64,12 +70,12 @@ def hosts_table(hosts: Sequence[Listed], *, now: float, width: int, colour: bool
 
 
 def _row(each: Listed, *, now: float) -> list[str]:
-    host, health = each.host, each.health or Health()
+    health = each.health or Health()
     strikes = health.strikes_at(now)
     why = health.why if strikes >= TOLD else ""
     return [
-        one_line(host.name.encode()),
-        one_line(host.endpoint.encode()),
+        one_line(each.name.encode()),
+        one_line(each.endpoint.encode()),
         standing(each.health, now=now),
         f"{strikes:.1f}" if strikes >= TOLD else "-",
         "-" if health.answered_at is None else ago(now - health.answered_at),
@@ -77,8 +83,8 @@ def _row(each: Listed, *, now: float) -> list[str]:
         clock(health.skew),
         "-" if health.free is None else amount(health.free),
         "-" if health.load is None else f"{health.load:.1f}/{health.cpus or '?'}",
-        ",".join(sorted(host.tags)),
-        one_line(why.removeprefix(f"{host.name}: ").encode("utf-8", "surrogateescape")),
+        ",".join(each.tags),
+        one_line(why.removeprefix(f"{each.name}: ").encode("utf-8", "surrogateescape")),
     ]
 
 
