@@ -82,8 +82,8 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
     if fact.fatal or (batch.ending and hand.failures):
         give_up(batch, hand, fact)
     elif hand.failures >= trust.patience(batch, hand):
-        # Where work of ours is, somebody goes on knocking: it is waited for.
-        knocks = bool(hand.open) and not batch.spec.detached
+        # Where work of ours is, somebody goes on knocking: it is waited for, though not by who only visits.
+        knocks = bool(hand.open) and not (batch.spec.detached or batch.visiting)
         if not (knocks and hand.out):
             trust.strike(batch, hand, Fault.UNREACHABLE, fact.why, rests=not knocks)
         hand.out = True
