@@ -41,6 +41,12 @@ def test_hosts_that_only_ssh_can_reach_are_refused_before_anything_is_begun(host
     assert hostler.json("runs") == []
 
 
+def test_a_run_on_hosts_that_only_ssh_can_reach_does_not_go_on_without_it(hostler: Hostler) -> None:
+    assert hostler("batch", *ALL, "--", "false", ":::", "a").code == 1
+    hostler("batch", "--retry", "last", "--transport", "local").refused("--transport local: sandbox1:")
+    assert hostler.json("status", "last")["counts"] == {"failed": 1}
+
+
 def test_jobs_of_this_machine_do_not_find_a_secret_that_we_were_given(
     hostler: Hostler, here: list[str]
 ) -> None:

@@ -252,6 +252,11 @@ def test_stop_names_the_host_that_nobody_can_reach(hostler: Hostler, effects: Ef
     assert end.startswith(
         "hostler: batch 1: job 2 not cancelled yet: away could not be reached; it stays asked for"
     )
+    before = len(hostler("events", "last", "--jsonl").lines)
+    assert hostler("pause", "last").code == hostler("set", "last", "--slots", "2").code == 0
+    assert hostler("add", "last", ":::", "c").code == hostler("unpause", "last").code == 0
+    since = [json.loads(line)["type"] for line in hostler("events", "last", "--jsonl").lines[before:]]
+    assert not [kind for kind in since if kind.startswith("host.")]  # such visits go to no host
 
 
 @pytest.mark.slow

@@ -121,7 +121,8 @@ async def _visit(store: RowStore, number: int, wish: Wish, reach: Reach) -> bool
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     console = Console(null, 2, terminal=(False, False))
     try:
-        opened = await open_batch(store, claim, wanted=wanted, console=console, visit=True)
+        stays = not isinstance(wish, (Stop, Cancel))
+        opened = await open_batch(store, claim, wanted=wanted, console=console, visit=True, stays=stays)
         with suppress(TimeoutError):
             async with asyncio.timeout(VISIT):
                 await opened.go()

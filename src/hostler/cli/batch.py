@@ -17,7 +17,7 @@ from hostler.cli.options import Marked
 from hostler.cli.pacing import pacing, pacing_options
 from hostler.cli.parsing import Verb, said_only
 from hostler.cli.placing import entrusted, housed, placing, placing_options
-from hostler.cli.reaching import reaching, reaching_options, sources_apart, ways_kept
+from hostler.cli.reaching import reaching, reaching_options, refuse_unreachable, sources_apart, ways_kept
 from hostler.cli.seeing import seeing, seeing_options
 from hostler.cli.shaping import filing, shaping, shaping_options
 from hostler.cli.sourcing import refuse_sourcing, sourcing, sourcing_options
@@ -26,10 +26,7 @@ from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hostler.cli.splitter import Split
-    from hostler.model.hosts import Host
     from hostler.wiring.wanted import Wanted
 
 EXAMPLES = """\b
@@ -158,20 +155,6 @@ def wanted(given: dict[str, Any], /, **more: Any) -> Wanted:
     return Wanted(
         **launching(given), **shaping(given), **seeing(given), **reaching(given), **entrusted(given), **more
     )
-
-
-def refuse_unreachable(hosts: Sequence[Host], how: Wanted) -> None:
-    """Refuse hosts that the way to all of them can't lead to. Raises UsageError."""
-    if how.transport != "local":
-        return
-    from hostler.transports.choosing import VARIABLE
-    from hostler.transports.local import unfit
-
-    if how.launch:
-        raise UsageError("--transport local: launched hosts are reached by SSH; leave it out, or --launch")
-    for host in hosts:
-        if not host.var(VARIABLE) and (why := unfit(host)):
-            raise UsageError(f"--transport local: {host.name}: {why}; leave it out, or name localhost")
 
 
 def printable(words: str) -> str:

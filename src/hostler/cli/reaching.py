@@ -11,7 +11,11 @@ from hostler.cli.parsing import said
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hostler.model.hosts import Host
     from hostler.model.secrets import Secret
+    from hostler.wiring.wanted import Wanted
 
 #: Options that name where a secret is to be had, and how they are spelt.
 SECRETS = {
@@ -103,6 +107,20 @@ def login_secrets(options: dict[str, Any]) -> dict[str, Any]:
         "password": _secret(options, "ssh_password", "password for hosts"),
         "passphrase": _secret(options, "key_passphrase", "passphrase of your key"),
     }
+
+
+def refuse_unreachable(hosts: Iterable[Host], how: Wanted) -> None:
+    """Refuse hosts that the way to all of them can't lead to. Raises UsageError."""
+    if how.transport != "local":
+        return
+    from hostler.transports.choosing import VARIABLE
+    from hostler.transports.local import unfit
+
+    if how.launch:
+        raise UsageError("--transport local: launched hosts are reached by SSH; leave it out, or --launch")
+    for host in hosts:
+        if not host.var(VARIABLE) and (why := unfit(host)):
+            raise UsageError(f"--transport local: {host.name}: {why}; leave it out, or name localhost")
 
 
 def sources_apart(options: dict[str, Any], *, jobs_on_stdin: bool) -> None:

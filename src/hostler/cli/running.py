@@ -105,11 +105,14 @@ async def _accepted(
 
 async def resumed_run(called: str, *, hosts: Sequence[Host], wanted: Wanted) -> int:
     """Go on with a run, or watch it while somebody else does; the exit code."""
+    from hostler.cli.reaching import refuse_unreachable
+    from hostler.stores.reads.batch import workers
     from hostler.stores.reads.runs import resolve, run
 
     store = open_store()
     try:
         number = resolve(store.reader, called)
+        refuse_unreachable((worker.host for worker in workers(store.reader, number)), wanted)
         with Signals() as signals:
             try:
                 for _ in range(1000):

@@ -67,7 +67,7 @@ async def submit(
 
 async def open_batch(
     store: RowStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = (),
-    visit: bool = False,
+    visit: bool = False, stays: bool = False,
 ) -> OpenRun:  # fmt: skip
     """Take up a run that was claimed, new or not: the same path for both. Raises StoreError.
 
@@ -154,6 +154,7 @@ async def open_batch(
             choices=Choices(console.note),
         ),
         way=choosing.taken,
+        stays=stays,
         took=choosing.took,
         show=output,
         news=news,

@@ -16,10 +16,13 @@ LOOK = 0.1
 
 
 class Asking:
-    """The requests to run `number`; a `visit` folds those that no owner has answered, also a stop."""
+    """The requests to run `number`; a `visit` folds those that no owner has answered, also a stop.
 
-    def __init__(self, store: Store, number: int, *, visit: bool = False) -> None:
-        self._store, self._number, self._visit = store, number, visit
+    One that `stays` reaches no host: what ends jobs there waits for somebody who does.
+    """
+
+    def __init__(self, store: Store, number: int, *, visit: bool = False, stays: bool = False) -> None:
+        self._store, self._number, self._visit, self._stays = store, number, visit, stays
         self._known: set[int] = set()
         self._version: int | None = None
 
@@ -42,6 +45,7 @@ class Asking:
                 stale=first and not self._visit and isinstance(one.wish, Stop),
             )
             for one in found
+            if not (self._stays and isinstance(one.wish, (Stop, Cancel)))
         ]
 
     async def standing(self, fact: Asked) -> Asked:

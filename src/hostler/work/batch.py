@@ -107,12 +107,13 @@ class BatchWork:
         self, batch: Batch, *, setting: Setting, store: Store, bus: Bus, files: OutputFiles,
         make_link: Callable[[Worker], Link], show: Show, news: News, clock: Clock,
         way: Callable[[Host], str] = lambda host: "", took: Callable[[Host], float | None] = lambda host: None,
+        stays: bool = False,
     ) -> None:  # fmt: skip
         self.batch, self._way, self._took = batch, way, took
         self._setting, self._store, self._bus = setting, store, bus
         self._make_link, self._show, self._news, self._clock = make_link, show, news, clock
         self._keeping, self._files = Keeping(files), files
-        self._asking = Asking(store, setting.number, visit=batch.visiting)
+        self._asking = Asking(store, setting.number, visit=batch.visiting, stays=stays)
         self._inbox: Inbox[Fact] = Inbox()
         self._links: dict[int, Link] = {}
         self._tasks: set[asyncio.Task[None]] = set()
