@@ -11,6 +11,7 @@ from hostler.model.storeurls import StoreUrl
 from hostler.stores.choosing import open_store
 from hostler.stores.sqlite import open_store as open_sqlite
 from hostler.stores.store import RowStore
+from tests.contract.store_ledger_suite import StoreLedgerContract
 from tests.contract.store_reads_suite import StoreReadsContract
 from tests.contract.store_requests_suite import StoreRequestsContract
 from tests.contract.store_suite import StoreContract
@@ -19,7 +20,7 @@ from tests.own_postgres import emptied, postgres
 __all__ = ["emptied", "postgres"]
 
 
-class TestInMemory(StoreContract, StoreReadsContract, StoreRequestsContract):
+class TestInMemory(StoreContract, StoreReadsContract, StoreRequestsContract, StoreLedgerContract):
     """The store that is gone with its process."""
 
     @pytest.fixture
@@ -29,7 +30,7 @@ class TestInMemory(StoreContract, StoreReadsContract, StoreRequestsContract):
         await store.close()
 
 
-class TestSqliteFile(StoreContract, StoreReadsContract, StoreRequestsContract):
+class TestSqliteFile(StoreContract, StoreReadsContract, StoreRequestsContract, StoreLedgerContract):
     """The store in a state folder."""
 
     @pytest.fixture
@@ -39,7 +40,7 @@ class TestSqliteFile(StoreContract, StoreReadsContract, StoreRequestsContract):
         await store.close()
 
 
-class TestPostgres(StoreContract, StoreReadsContract, StoreRequestsContract):
+class TestPostgres(StoreContract, StoreReadsContract, StoreRequestsContract, StoreLedgerContract):
     """The store in a PostgreSQL database."""
 
     @pytest.fixture
