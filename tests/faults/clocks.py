@@ -40,7 +40,7 @@ sys.exit(main())
 PYTHON = '#!/bin/sh\nexec {python} -ISc {moved} "$2"\n'
 
 
-@fault("clocks set in the middle of a run", sample=6.0, full=60.0)
+@fault("clocks set in the middle of a run", sample=4.0, full=60.0)
 def clocks(trial: Trial) -> Iterator[Tally]:
     """Set the controller's clock, or a host's, and cut a line."""
     files = {side: trial.folder / f"{side}-clock" for side in ("controller", "host")}

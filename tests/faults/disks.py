@@ -22,7 +22,7 @@ from tests.faults.plan import Plan, count_begun
 JOBS = 40
 
 
-@fault("disk full in the middle of a run", sample=8.0, full=60.0)
+@fault("disk full in the middle of a run", full=60.0)
 def full(trial: Trial) -> Iterator[Tally]:
     """Fill the controller's disk, and the hosts', to the last byte, and make room again."""
     disks = {side: trial.folder / f"{side}-disk" for side in ("controller", "hosts")}

@@ -23,7 +23,7 @@ FORGIVEN = {"kill-runner": ("lost",), "reboot": ("lost",), "wipe": ("lost",)}
 JOBS = 30
 
 
-@fault("a host that goes wrong", sample=14.0, full=300.0)
+@fault("a host that goes wrong", full=300.0)
 def hosts(trial: Trial) -> Iterator[Tally]:
     """Give each fault to one of two hosts in the middle of a run."""
     with Lab(path=trial.folder / "lab") as lab:

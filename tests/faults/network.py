@@ -100,7 +100,7 @@ def network(trial: Trial) -> Iterator[Tally]:
             yield verdict.tally(tries=1, fault=name)
 
 
-@fault("packets dropped for a moment", sample=5.0, full=10.0)
+@fault("packets dropped for a moment", sample=4.0, full=10.0)
 def moment(trial: Trial) -> Iterator[Tally]:
     """Drop all packets while the first line is being opened, and once more in the middle of the work."""
     with far(trial.folder) as ground:

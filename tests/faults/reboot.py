@@ -73,7 +73,7 @@ def machines(folder: Path) -> Iterator[tuple[Hostler, list[Machine]]]:
         yield hostler, made
 
 
-@fault("a host rebooted", sample=8.0, full=90.0)
+@fault("a host rebooted", full=90.0)
 def reboots(trial: Trial) -> Iterator[Tally]:
     """Reboot hosts of both kinds while they work, now and then with the controller killed in the same moment."""
     with machines(trial.folder) as (hostler, hosts):
