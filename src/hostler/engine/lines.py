@@ -42,7 +42,8 @@ def up(batch: Batch, hand: Hand, fact: HostUp) -> None:
             again.append((serial, held.queued.job, held.n, held.queued.args))
         elif standing is Standing.LOST:
             why = "its host has forgotten it" if gone else "its runner died under it"
-            attempts.lost(batch, hand, held, why, at_work=not gone or serial in begun)
+            strike = "it has forgotten what it held: it was rebooted, or wiped" if gone else "its runner died"
+            attempts.lost(batch, hand, held, why, at_work=not gone or serial in begun, strike=strike)
         else:
             if standing is Standing.RUNNING:
                 trust.probed(batch, hand)

@@ -69,7 +69,8 @@ def judge(batch: Batch, fact: Fact) -> None:
         if hand.line is not Line.UP and hand.went == fact.since:
             begun, why = attempts.at_work(hand), "its host was silent for longer than the lease"
             for serial, held in list(hand.open.items()):
-                attempts.lost(batch, hand, held, why, silent=True, at_work=serial in begun)
+                strike = why.removeprefix("its host ")
+                attempts.lost(batch, hand, held, why, silent=True, at_work=serial in begun, strike=strike)
     elif isinstance(fact, StopWanted):
         lines.stop(batch, fact.why, drain=fact.drain)
     elif isinstance(fact, Asked):

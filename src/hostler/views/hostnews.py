@@ -74,7 +74,8 @@ class HostNews:
                 self.names[event.worker] = event.name
             elif isinstance(event, HostConnected | HostTrusted):
                 if self._out.pop(event.worker, None) is not None:
-                    self._print(f"{self._name(event.worker)}: back again")
+                    again = "back again" if isinstance(event, HostConnected) else "well again"
+                    self._print(f"{self._name(event.worker)}: {again}")
             elif isinstance(event, AttemptEnded) and event.then is JobState.QUARANTINED:
                 self._say(f"hostler: job {event.job} is quarantined: {event.detail}")
 

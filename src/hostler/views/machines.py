@@ -95,7 +95,7 @@ def health_words(health: Health, *, now: float) -> list[str]:
     if strikes >= TOLD:
         struck = ago(now - health.struck_at)
         lines.append(
-            f"over all runs: {strikes:.1f} strikes are left of its past, the last one {struck} ago: {health.why}"
+            f"strikes over all runs: {strikes:.1f} (they fade), the last one {struck} ago: {health.why}"
         )
     if health.probation_at(now) and health.fault != Fault.UNREACHABLE:
         lines.append("it is on probation: one job at a time, until one has shown that it is well")
