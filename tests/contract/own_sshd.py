@@ -15,9 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from hostler.model.hosts import Host
+from hostler.ports import Transport
 
 SSHD = "/usr/sbin/sshd"
+#: Seconds that a visit may take.
+VISIT = 30.0
 USER = pwd.getpwuid(os.getuid()).pw_name
 
 
@@ -173,6 +178,25 @@ class OwnSshd:
 
     def _signal(self, number: int) -> None:
         _kill(self.sessions(), number)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSshd]:
+    """A server for the tests of one file."""
+    server = OwnSshd(tmp_path_factory.mktemp("sshd"))
+    yield server
+    server.stop()
+
+
+async def visit(transport: Transport, host: Host, command: str = "true") -> bytes:
+    """What a command prints there, on a line of its own; it must end well."""
+    line = await transport.connect(host, deadline=VISIT)
+    try:
+        done = await line.run(command, deadline=VISIT)
+        assert done.code == 0
+        return done.stdout
+    finally:
+        await line.close()
 
 
 def _kill(pids: Iterable[int], number: int = signal.SIGKILL) -> None:

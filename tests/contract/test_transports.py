@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,14 @@ from msgspec.structs import replace
 
 from hostler.errors import LineLost
 from hostler.model.hosts import Host
+from hostler.ports import Transport
 from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.transports.memory import MemoryHost, MemoryTransport
 from hostler.transports.memory_programs import Ports
 from hostler.transports.openssh import OpensshTransport
 from hostler.transports.sessions import Duplex
 from tests.contract.own_sshd import OwnSshd, keygen, public
+from tests.contract.own_sshd import server as server
 from tests.contract.transport_suite import LONG, TransportSuite
 
 Kind = type[AsyncsshTransport] | type[OpensshTransport]
@@ -28,7 +30,9 @@ class SshGround:
 
     def __init__(self, make: Kind, server: OwnSshd, quiet: socket.socket, folder: Path) -> None:
         self.server, self._folder = server, folder
-        self.transport = make(state=folder / "state", strict=None, ssh_config=[], say=lambda line: None)
+        self.transport: Transport = make(
+            state=folder / "state", strict=None, ssh_config=[], say=lambda line: None
+        )
         other, wrong = keygen(folder / "other"), keygen(folder / "wrong")
         self.host = server.host
         self.stranger = replace(server.host, name="stranger", identity=str(other))
@@ -47,35 +51,33 @@ class SshGround:
         self.server.cut()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSshd]:
-    server = OwnSshd(tmp_path_factory.mktemp("sshd"))
-    yield server
-    server.stop()
+class OverSsh(TransportSuite):
+    """The suite over `kind`, and over what `around` makes of it."""
 
+    kind: Kind
 
-class TestAsyncssh(TransportSuite):
+    def around(self, transport: Transport) -> Transport:
+        return transport
+
     @pytest.fixture
     async def ground(
         self, server: OwnSshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> AsyncIterator[SshGround]:
         monkeypatch.setenv("HOME", str(tmp_path))
-        with socket.create_server(("127.0.0.1", 0)) as quiet:
-            ground = SshGround(AsyncsshTransport, server, quiet, tmp_path)
-            yield ground
-            await ground.transport.close()
-
-
-class TestOpenssh(TransportSuite):
-    @pytest.fixture
-    async def ground(
-        self, server: OwnSshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> AsyncIterator[SshGround]:
         monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
         with socket.create_server(("127.0.0.1", 0)) as quiet:
-            ground = SshGround(OpensshTransport, server, quiet, tmp_path)
+            ground = SshGround(self.kind, server, quiet, tmp_path)
+            ground.transport = self.around(ground.transport)
             yield ground
             await ground.transport.close()
+
+
+class TestAsyncssh(OverSsh):
+    kind = AsyncsshTransport
+
+
+class TestOpenssh(OverSsh):
+    kind = OpensshTransport
 
 
 class MemoryGround:
@@ -88,7 +90,7 @@ class MemoryGround:
             MemoryHost(address="box", port=2, listening=False),
             MemoryHost(address="box", port=3, accepts=False),
         ]
-        self.transport = MemoryTransport([self.box, *others])
+        self.transport: Transport = MemoryTransport([self.box, *others])
         self.host = Host(name="box", address="box", user="me")
         self.silent, self.refusing, self.stranger = (replace(self.host, port=port) for port in (1, 2, 3))
         self.unknown = replace(self.host, address="nowhere.invalid")
@@ -102,12 +104,22 @@ class MemoryGround:
         self.box.cut()
 
 
-class TestMemory(TransportSuite):
+class InMemory(TransportSuite):
+    """The suite over memory hosts, and over what `around` makes of them."""
+
+    def around(self, transport: Transport) -> Transport:
+        return transport
+
     @pytest.fixture
     async def ground(self) -> AsyncIterator[MemoryGround]:
         ground = MemoryGround()
+        ground.transport = self.around(ground.transport)
         yield ground
         await ground.transport.close()
+
+
+class TestMemory(InMemory):
+    pass
 
 
 async def test_a_memory_host_runs_programs_of_the_test_and_remembers_what_was_asked() -> None:

@@ -3,94 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from hostler.errors import HostRefused, LineLost, Unreachable
 from hostler.model.hosts import Host
+from hostler.ports import Transport
 from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.transports.dryrun import DryRunTransport, Planned
 from hostler.transports.limited import LimitedTransport
 from hostler.transports.memory import MemoryHost, MemoryTransport
 from hostler.transports.pool import PooledTransport
 from hostler.transports.retrying import RetryingTransport
-from tests.contract.own_sshd import OwnSshd
-from tests.contract.test_transports import MemoryGround, SshGround
-from tests.contract.transport_suite import LONG, TransportSuite, read_exactly
+from tests.clocks import Hurried
+from tests.contract.own_sshd import server as server
+from tests.contract.test_transports import InMemory, OverSsh
+from tests.contract.transport_suite import LONG, read_exactly
 
 BOX = Host(name="box", address="box", user="me")
 
 
-class Hurried:
-    """A clock whose seconds pass as soon as somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> float:
-        return self.seconds
-
-    def steady(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-        self.seconds += seconds
+class TestLimited(InMemory):
+    def around(self, transport: Transport) -> Transport:
+        return LimitedTransport(transport, limit=3)
 
 
-class TestLimited(TransportSuite):
-    @pytest.fixture
-    async def ground(self) -> AsyncIterator[MemoryGround]:
-        ground = MemoryGround()
-        ground.transport = LimitedTransport(ground.transport, limit=3)  # type: ignore[assignment]
-        yield ground
-        await ground.transport.close()
+class TestRetrying(InMemory):
+    def around(self, transport: Transport) -> Transport:
+        return RetryingTransport(transport, clock=Hurried())
 
 
-class TestRetrying(TransportSuite):
-    @pytest.fixture
-    async def ground(self) -> AsyncIterator[MemoryGround]:
-        ground = MemoryGround()
-        ground.transport = RetryingTransport(ground.transport, clock=Hurried())  # type: ignore[assignment]
-        yield ground
-        await ground.transport.close()
+class TestPooled(InMemory):
+    def around(self, transport: Transport) -> Transport:
+        return PooledTransport(transport)
 
 
-class TestPooled(TransportSuite):
-    @pytest.fixture
-    async def ground(self) -> AsyncIterator[MemoryGround]:
-        ground = MemoryGround()
-        ground.transport = PooledTransport(ground.transport)  # type: ignore[assignment]
-        yield ground
-        await ground.transport.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSshd]:
-    server = OwnSshd(tmp_path_factory.mktemp("sshd"))
-    yield server
-    server.stop()
-
-
-class TestAllOverSsh(TransportSuite):
+class TestAllOverSsh(OverSsh):
     """One inside the other, around a real OpenSSH server."""
 
-    @pytest.fixture
-    async def ground(
-        self, server: OwnSshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> AsyncIterator[SshGround]:
-        monkeypatch.setenv("HOME", str(tmp_path))
-        with socket.create_server(("127.0.0.1", 0)) as quiet:
-            ground = SshGround(AsyncsshTransport, server, quiet, tmp_path)
-            polite = LimitedTransport(ground.transport, limit=3)
-            stubborn = RetryingTransport(polite, clock=Hurried())
-            ground.transport = PooledTransport(stubborn, idle=0.2)  # type: ignore[assignment]
-            yield ground
-            await ground.transport.close()
+    kind = AsyncsshTransport
+
+    def around(self, transport: Transport) -> Transport:
+        stubborn = RetryingTransport(LimitedTransport(transport, limit=3), clock=Hurried())
+        return PooledTransport(stubborn, idle=0.2)
 
 
 # -- the pool ----------------------------------------------------------------------------------------------------

@@ -20,17 +20,11 @@ from hostler.model.hosts import Host
 from hostler.transports import openssh_folder
 from hostler.transports.openssh import OpensshTransport
 from tests.contract.own_sshd import USER, OwnSshd, keygen
+from tests.contract.own_sshd import server as server
 from tests.lab import wait_until
 
 LONG = 30.0
 Make = Callable[..., OpensshTransport]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSshd]:
-    server = OwnSshd(tmp_path_factory.mktemp("sshd"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -16,12 +16,11 @@ import pytest
 from msgspec.structs import replace
 
 from hostler.errors import HostKeyMismatch, HostRefused
-from hostler.model.hosts import Host
 from hostler.ports import Transport
 from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.transports.knownhosts import key_of, learn
 from hostler.transports.openssh import OpensshTransport
-from tests.contract.own_sshd import OwnSshd, keygen, public
+from tests.contract.own_sshd import OwnSshd, keygen, public, visit
 
 LONG = 30.0
 
@@ -62,14 +61,6 @@ async def make(
     yield make
     for transport in made:
         await transport.close()
-
-
-async def visit(transport: Transport, host: Host) -> None:
-    line = await transport.connect(host, deadline=LONG)
-    try:
-        assert (await line.run("true", deadline=LONG)).code == 0
-    finally:
-        await line.close()
 
 
 def users(home: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -14,17 +14,11 @@ from hostler.model.hosts import Host
 from hostler.ports import Transport
 from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.transports.openssh import OpensshTransport
-from tests.contract.own_sshd import USER, OwnSshd
+from tests.contract.own_sshd import USER, OwnSshd, visit
+from tests.contract.own_sshd import server as server
 
 LONG = 30.0
 Make = Callable[..., Transport]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSshd]:
-    server = OwnSshd(tmp_path_factory.mktemp("sshd"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=[AsyncsshTransport, OpensshTransport])
@@ -46,16 +40,6 @@ async def make(
     yield make
     for transport in made:
         await transport.close()
-
-
-async def visit(transport: Transport, host: Host, command: str = "true") -> bytes:
-    line = await transport.connect(host, deadline=LONG)
-    try:
-        done = await line.run(command, deadline=LONG)
-        assert done.code == 0
-        return done.stdout
-    finally:
-        await line.close()
 
 
 def behind(bastion: OwnSshd) -> str:

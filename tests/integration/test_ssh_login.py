@@ -18,16 +18,10 @@ from msgspec.structs import replace
 from hostler.errors import HostRefused, Unreachable
 from hostler.model.hosts import Host
 from hostler.transports.asyncssh import AsyncsshTransport
-from tests.contract.own_sshd import USER, OwnSshd, keygen, public
+from tests.contract.own_sshd import USER, OwnSshd, keygen, public, visit
+from tests.contract.own_sshd import server as server
 
 LONG = 30.0
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSshd]:
-    server = OwnSshd(tmp_path_factory.mktemp("sshd"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -82,16 +76,6 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
         yield add
         os.kill(running.pid, signal.SIGTERM)
-
-
-async def visit(transport: AsyncsshTransport, host: Host, command: str = "true") -> bytes:
-    line = await transport.connect(host, deadline=LONG)
-    try:
-        done = await line.run(command, deadline=LONG)
-        assert done.code == 0
-        return done.stdout
-    finally:
-        await line.close()
 
 
 def bare(server: OwnSshd) -> Host:

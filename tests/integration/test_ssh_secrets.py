@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.transports.logins import NONE, Secrets
 from hostler.transports.openssh import OpensshTransport
 from tests.contract.own_sshd import USER, OwnSshd, keygen
+from tests.contract.own_sshd import server as server
 
 LONG = 30.0
 WORD = "open sesame"
@@ -58,13 +59,6 @@ async def make(
     yield make
     for transport in made:
         await transport.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSshd]:
-    server = OwnSshd(tmp_path_factory.mktemp("sshd"))
-    yield server
-    server.stop()
 
 
 class Door(asyncssh.SSHServer):

@@ -12,27 +12,9 @@ from hostler.ports import Connection
 from hostler.transports.limited import ALONE, LimitedTransport
 from hostler.transports.memory import MemoryHost, MemoryTransport
 from hostler.transports.ramp import Lane
+from tests.clocks import Hurried
 
 BOX = Host(name="box", address="box")
-
-
-class Hurried:
-    """A clock whose seconds pass as soon as somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> float:
-        return self.seconds
-
-    def steady(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        until = self.seconds + seconds
-        for _ in range(20):
-            await asyncio.sleep(0)
-        self.seconds = max(self.seconds, until)
 
 
 class Watched:
