@@ -188,6 +188,16 @@ def ended_words(row: RunRow) -> str:
     return f"{state_word(row, alive=False)}: {count_words(counts)}{then}"
 
 
+def unless_finished(wish: Wish, *, instead: str) -> Make:
+    """To ask for this of any run that has not finished, and of one that has to say what is so `instead`."""
+
+    def make(store: RowStore, row: RunRow) -> Wish:
+        refuse_finished(row, instead)
+        return wish
+
+    return make
+
+
 def refuse_finished(row: RunRow, instead: str) -> None:
     """Raise UsageError when a run has finished, with what to do instead."""
     if row.state == "finished":

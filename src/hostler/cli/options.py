@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -30,6 +31,20 @@ def colour_option(command: F) -> F:
     )(command)
 
 
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Say of a slip found within the block what it is a slip of: a flag, with its colon where one belongs.
+
+    >>> with blaming("--timeout:"): raise UsageError("'x' is no length of time")
+    Traceback (most recent call last):
+    hostler.errors.UsageError: --timeout: 'x' is no length of time
+    """
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{what} {error}") from None
+
+
 def whole(text: str, flag: str, *, least: int = 1, most: int) -> int:
     """A whole number from the command line. Raises UsageError.
 
@@ -50,10 +65,8 @@ def duration(text: str, flag: str, *, least: float | None = None) -> float:
     """
     from hostler.model.durations import parse_duration
 
-    try:
+    with blaming(f"{flag}:"):
         seconds = parse_duration(text)
-    except UsageError as error:
-        raise UsageError(f"{flag}: {error}") from None
     if not seconds and least is None:
         raise UsageError(f"{flag} {text}: must be more than nothing")
     return seconds

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hostler.cli.options import Marked, duration, group, whole
+from hostler.cli.options import Marked, blaming, duration, group, whole
 from hostler.cli.parsing import said
 from hostler.clock import SystemClock
 from hostler.errors import UsageError
@@ -145,10 +145,8 @@ def retry_on(text: str) -> str:
     """
     from hostler.model.retrying import RetryRule
 
-    try:
+    with blaming("--retry-on"):
         return str(RetryRule.parse(text))
-    except UsageError as error:
-        raise UsageError(f"--retry-on {error}") from None
 
 
 def bad_hosts(text: str) -> str:
@@ -159,10 +157,8 @@ def bad_hosts(text: str) -> str:
     """
     from hostler.model.badhosts import BadHosts
 
-    try:
+    with blaming("--max-bad-hosts"):
         return str(BadHosts.parse(text))
-    except UsageError as error:
-        raise UsageError(f"--max-bad-hosts {error}") from None
 
 
 def halt(text: str) -> str:
@@ -173,10 +169,8 @@ def halt(text: str) -> str:
     """
     from hostler.model.halting import HaltRule
 
-    try:
+    with blaming("--halt"):
         return str(HaltRule.parse(text) or "never")
-    except UsageError as error:
-        raise UsageError(f"--halt {error}") from None
 
 
 def lease(text: str) -> float:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
-
-if TYPE_CHECKING:
-    from hostler.model.requests import Wish
-    from hostler.model.runs import RunRow
-    from hostler.stores.store import RowStore
 
 EXAMPLES = "\b\nExamples:\n  hostler pause last\n  hostler pause 42"
 
@@ -25,11 +18,7 @@ def command(name: str) -> int:
 
     RUN is a run's number, the first letters of its uid, or 'last'.
     """
-    from hostler.cli.asking import ask, refuse_finished
+    from hostler.cli.asking import ask, unless_finished
     from hostler.model.requests import Pause
 
-    def make(store: RowStore, row: RunRow) -> Wish | str:
-        refuse_finished(row, "there is nothing to pause")
-        return Pause()
-
-    return ask(name, make)
+    return ask(name, unless_finished(Pause(), instead="there is nothing to pause"))

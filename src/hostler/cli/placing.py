@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
-from hostler.cli.options import Marked, duration, group
+from hostler.cli.options import Marked, blaming, duration, group
 from hostler.cli.parsing import said
 from hostler.errors import UsageError
 
@@ -88,10 +88,8 @@ def size(text: str, flag: str, *, least: int) -> int:
     """
     from hostler.model.sizes import parse_size
 
-    try:
+    with blaming(f"{flag}:"):
         number = parse_size(text)
-    except UsageError as error:
-        raise UsageError(f"{flag}: {error}") from None
     if number < least:
         raise UsageError(f"{flag} {text}: must be at least {least // 1024}K")
     return number

@@ -9,6 +9,7 @@ import os
 import stat
 from pathlib import Path
 
+from hostler.cli.options import blaming
 from hostler.errors import UsageError
 from hostler.model.secrets import Secret, SecretSource
 
@@ -23,10 +24,8 @@ def read_secret(text: str, flag: str, *, what: str) -> Secret:
 
     One line, without its end. A file that others may read is refused.
     """
-    try:
+    with blaming(f"{flag}:"):
         source = SecretSource.parse(text)
-    except UsageError as error:
-        raise UsageError(f"{flag}: {error}") from None
     try:
         data = _READERS[source.kind](source.name, what)
     except UsageError as error:

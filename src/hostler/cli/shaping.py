@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hostler.cli.options import Marked, colour_option, group
+from hostler.cli.options import Marked, blaming, colour_option, group
 from hostler.errors import UsageError
 
 #: -k, --tag, --tagstring, --stream, --line-buffer, --joblog, --results, -q and --color.
@@ -72,11 +72,9 @@ def shaping(options: dict[str, Any]) -> dict[str, Any]:
         other = "--stream" if options["stream"] else "--line-buffer"
         raise UsageError(f"--keep-order prints whole jobs in turn: leave {other} out")
     tag = options["tagstring"] or (ARGUMENTS if options["tag"] else WHO if options["stream"] else None)
-    try:
-        if tag:
+    if tag:
+        with blaming(f"--tagstring {tag!r}:"):
             tag_of(tag)
-    except UsageError as error:
-        raise UsageError(f"--tagstring {tag!r}: {error}") from None
     return {
         "keep_order": options["keep_order"],
         "tag": tag,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hostler.cli.options import Marked
+from hostler.cli.options import Marked, blaming
 from hostler.cli.parsing import said
 from hostler.errors import UsageError
 
@@ -84,10 +84,8 @@ def existing_store() -> RowStore | None:
 def _url(text: str) -> StoreUrl:
     from hostler.model.storeurls import StoreUrl
 
-    try:
+    with blaming("--store:"):
         url = StoreUrl.parse(text)
-    except UsageError as error:
-        raise UsageError(f"--store: {error}") from None
     if url.secret and said("store"):
         raise UsageError(
             "--store: everybody on this machine can read a password on a command line; "

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hostler.cli.options import group
+from hostler.cli.options import blaming, group
 from hostler.cli.parsing import said
 from hostler.cli.placing import as_password_option
 from hostler.cli.reaching import (
@@ -20,7 +20,6 @@ from hostler.cli.reaching import (
     strict_option,
     transport_option,
 )
-from hostler.errors import UsageError
 
 if TYPE_CHECKING:
     from hostler.model.runs import BatchSpec
@@ -45,10 +44,8 @@ def visiting(options: dict[str, Any]) -> Reach:
     sources_apart(options, jobs_on_stdin=False)
     for name, flag in SECRETS.items():
         if options[name] is not None:
-            try:
+            with blaming(f"{flag}:"):
                 SecretSource.parse(options[name])
-            except UsageError as error:
-                raise UsageError(f"{flag}: {error}") from None
     made: list[Wanted] = []
 
     def reach(spec: BatchSpec) -> Wanted:
