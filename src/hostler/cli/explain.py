@@ -107,7 +107,10 @@ def _job(seen: Look, number: int, *, now: float) -> _Explained:
     tries = 0
     for index, attempt in enumerate(made):
         host = hosts[attempt.worker]
-        excused = any(isinstance(each, HostRetired) and each.at == attempt.ended_at for each in host.events)
+        excused = any(
+            isinstance(each, HostRetired) and (each.job, each.at) == (number, attempt.ended_at)
+            for each in host.events
+        )
         tries += attempt.ending is not None and _costs(attempt) and not excused
         story += attempt_story(
             attempt, host, standing, tries=None if excused else tries, now=now, before=made[:index]

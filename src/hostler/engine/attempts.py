@@ -71,7 +71,7 @@ def result(batch: Batch, hand: Hand, held: Try, report: Result, output: OutputRe
         later = replace(queued, tries=tries, attempts=held.n, avoid=hand.id, since=since)
         requeue(batch, later, last=True)
     if retired:
-        trust.retire(batch, hand)
+        trust.retire(batch, hand, queued.job)
 
 
 def late(batch: Batch, hand: Hand, report: Result | Lost) -> None:

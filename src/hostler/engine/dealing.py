@@ -41,8 +41,8 @@ def deal(batch: Batch) -> None:
     passes = [(False, each), (False, OPEN_LIMIT), (True, max(each, -(-queued // len(up))))]
     if awaited and queued <= (len(up) + awaited) * max(hand.slots for hand in up):
         passes = passes[:1]  # there is not enough for all: keep their parts for those that are coming
-    if batch.halt is not None:
-        passes = passes[:2]  # what is sent ahead of need might still begin after the halt
+    if batch.halt is not None or batch.spec.strikes:
+        passes = passes[:2]  # what is sent ahead of need might still begin after the halt, or the last strike
     for ahead, most in passes:
         for hand in up:
             if not batch.window:

@@ -95,12 +95,12 @@ def counts_out(batch: Batch, hand: Hand, ending: Ending) -> bool:
     return bool(most) and hand.misses >= most and not hand.retired
 
 
-def retire(batch: Batch, hand: Hand) -> None:
-    """Give a worker no more jobs: what it has not started is taken back, what runs is let end."""
+def retire(batch: Batch, hand: Hand, job: int) -> None:
+    """Give a worker no more jobs, `job` being the last: what it has not started is taken back, what runs is let end."""
     hand.retired = True
     times = f"{hand.misses} jobs in a row" if hand.misses > 1 else "a job"
     why = f"{times} failed or timed out on it (--strikes {batch.spec.strikes})"
-    batch.happen(HostRetired(at=batch.at, worker=hand.id, why=why))
+    batch.happen(HostRetired(at=batch.at, worker=hand.id, why=why, job=job))
     serials = tuple(serial for serial, held in sorted(hand.open.items()) if not held.started)
     if hand.line is Line.UP and serials:
         batch.effects.append(TakeBack(hand.id, serials))

@@ -206,11 +206,15 @@ class HostTrusted(Event, frozen=True, kw_only=True):
 
 
 class HostRetired(Event, frozen=True, kw_only=True):
-    """Too many jobs in a row failed on the worker (--strikes): it gets no more until the run is taken up anew."""
+    """Too many jobs in a row failed on the worker (--strikes): it gets no more until the run is taken up anew.
+
+    The last one, `job`, was put back: that failure is not held against it.
+    """
 
     type: ClassVar[str] = "host.retired"
     worker: int
     why: str
+    job: int = 0
 
 
 class HostReleased(Event, frozen=True, kw_only=True):
