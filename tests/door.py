@@ -49,10 +49,23 @@ class Door:
                         line.shutdown(socket.SHUT_RDWR)
         self._lines.clear()
 
+    def shut(self) -> None:
+        """Let nobody in and cut what is there, until `reopen`."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.slam()
+
+    def reopen(self) -> None:
+        """Let people in again, at the same port."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._serve, daemon=True).start()
+
     def _serve(self) -> None:
+        listener = self._listener
         while True:
             try:
-                near, _ = self._listener.accept()
+                near, _ = listener.accept()
             except OSError:
                 return
             self.comers += 1
@@ -87,10 +100,7 @@ class Door:
 
     def close(self) -> None:
         """Let nobody in any more, and cut what is there."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.slam()
+        self.shut()
 
     def __enter__(self) -> Door:
         return self
