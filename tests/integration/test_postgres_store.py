@@ -182,6 +182,8 @@ async def test_a_run_has_one_owner_over_all_machines(store: RowStore, other: Row
     mine = await begun(store, 2)
     number = mine.claim.run
     assert has_owner(other.reader, number)
+    silent = other.reader.silent(number)
+    assert silent is not None and silent < 3600  # by the database's own clock
     with pytest.raises(RunBusy, match=r"me \(pid 1\)"):
         await writer(other, number, owner="you")
     await store.release(mine.claim)

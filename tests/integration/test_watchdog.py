@@ -111,6 +111,7 @@ def test_a_killed_controller_s_machines_end_by_their_fuse_with_all_that_runs_the
     assert all(effects.counts[f"done {job}"] == 1 for job in "ab")
 
 
+@pytest.mark.slow
 def test_a_frozen_controller_s_machines_end_by_their_fuse_too_and_it_goes_on_with_others(
     bare: Hostler, effects: Effects
 ) -> None:
@@ -139,6 +140,7 @@ def test_reap_ends_them_sooner_and_says_what_it_ended(bare: Hostler, effects: Ef
     assert count_marked(f"HOSTLER_SANDBOX_DIR={bare.lab.path}") == 0
 
 
+@pytest.mark.slow
 def test_machines_of_a_living_controller_outlast_their_fuse_by_far(bare: Hostler, effects: Effects) -> None:
     running = bare.start("batch", *LAUNCH, "-j", "1", *effects.waiting(*"ab"))
     effects.wait(2, "begun")
