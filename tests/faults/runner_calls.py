@@ -93,7 +93,7 @@ def beginning(trial: Trial) -> Iterator[Tally]:
 
     def hurt(rig: Rig, seen: Seen, words: list[str]) -> None:
         line = rig.fork()
-        with attached([*words, "-f"], line.process.pid):
+        with attached([*words, "-f"], line.process.pid):  # type: ignore[union-attr]
             line.hello(**rig.hello)
             while line.read() and not [kind for kind, _ in line.heard if kind == wire.R_HELLO]:
                 pass
@@ -184,7 +184,7 @@ def judged(rig: Rig, seen: Seen, what: str) -> None:
         known = serial in seen.began or serial in seen.results or begun[serial]
         if standing in (Standing.UNKNOWN, Standing.WAITING) and known:
             harm("doubled", f"{serial} is not known any more, and has begun")
-        elif standing == Standing.DONE and not begun[serial]:
+        elif standing == Standing.DONE and serial in ENDS and not begun[serial]:
             harm("wrong", f"{serial} is said to be done, and has not begun")
         elif standing == Standing.LOST and serial in seen.results:
             harm("lost", f"{serial} is said to be lost after {seen.results[serial]}")

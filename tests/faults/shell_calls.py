@@ -137,7 +137,7 @@ def until(spoken: Spoken, seen: Seen, serials: list[int], *ways: type) -> set[in
     while missing and time.monotonic() < end:
         answers = spoken.ask(b"_hbegin\n_hlookonce\n")
         seen.take(answers)
-        missing -= {one.serial for one in answers if isinstance(one, ways)}  # type: ignore[attr-defined]
+        missing -= {one.serial for one in answers if isinstance(one, ways)}  # type: ignore[union-attr]
         if missing:
             time.sleep(0.03)
     return missing
@@ -172,7 +172,7 @@ def judged(spoken: Spoken, seen: Seen) -> None:
             known = one.serial in seen.began or one.serial in seen.results or began
             if one.standing in (0, 1) and known:
                 harm("doubled", f"{one.serial} is not known any more, and has begun")
-            elif one.standing == 3 and not began:
+            elif one.standing == 3 and one.serial in ENDS and not began:
                 harm("wrong", f"{one.serial} is said to be done, and has not begun")
             elif one.standing == 4 and one.serial in seen.results:
                 harm("lost", f"{one.serial} is said to be lost after {seen.results[one.serial]}")

@@ -40,7 +40,7 @@ DECIDING = (
 #: Calls by which a runner leaves.
 LEAVING = ("unlink", "rmdir", "close", "write")
 #: Calls by which attempt.sh claims, begins and lets go.
-CLAIMING = ("link", "mkdir", "rename", "unlink", "rmdir", "execve", "open")
+CLAIMING = ("link", "mkdir", "rename", "unlink", "rmdir", "execve", "open", "write", "read")
 
 
 @fault("started by several lines at once, no runner yet", sample=3.0, full=60.0)
@@ -113,7 +113,7 @@ def shell(trial: Trial) -> Iterator[Tally]:
                 process.wait(60)
             yield _tally(
                 {serial: spoken.begun(serial) for serial in JOBS},
-                [f"{end}" for end in ends.values() if not isinstance(end, Result)],
+                [f"{end}" for end in ends.values() if not isinstance(end, Result) or end.code],
             )
         finally:
             spoken.close()

@@ -96,7 +96,7 @@ _hopen() {
 		_hemit "$_hj" >"$_hD/t/i.$$" && mv "$_hD/t/i.$$" "$_hD/job.sh"
 		echo "$_hrun $_hhost $_hslots $1 $_hexact $_hz $_hus $_huid $4 $_hshell" >"$_hD/t/i.$$" && mv "$_hD/t/i.$$" "$_hD/conf"
 		_hemit "$_hjenv" >"$_hD/t/i.$$" && mv "$_hD/t/i.$$" "$_hD/env"
-		echo "$_humask" >"$_hD/umask"
+		echo "$_humask" 1<>"$_hD/umask"
 		echo "$_hepoch $_htoken" >"$_hD/t/i.$$" && mv "$_hD/t/i.$$" "$_hD/line"
 	} 2>/dev/null || _hleave - "its disk is full, or its spool $_hD can't be written"
 	_hsetup
@@ -112,7 +112,7 @@ _hopen() {
 	# What runs is not given more time by a first word whose answer may never arrive.
 	[ -e "$_hD/x" ] || [ -z "$_hbusy" ] && _hdl=$((_ht + $2))
 	[ "$_hdl" -gt $((_ht + $2)) ] && _hdl=$((_ht + $2))
-	echo "$_hdl $2" >"$_hD/lease"
+	echo "$_hdl $2" 1<>"$_hD/lease"
 	if [ -e "$_hD/x" ]; then
 		_hdrop
 		rm -f "$_hD/x"

@@ -7,6 +7,9 @@
 # nobody. Names begin with _h: jobs get the login's environment, and must not get ours. No command, environment or
 # secret stands in an argument of a process, and nothing is evaluated that was not quoted by the controller.
 #
+# What is read while it is written is one short line, written over the last one in place (1<>): it is never empty for a
+# moment, and a full disk has room for it. Longer things are renamed into place.
+#
 # The spool: a/N an attempt (cmd; b its beginning; p its process; out err; r, whose name becomes the result), c/N who
 # has claimed it, B/N taken back, g/N acknowledged, s/K and n/K a slot's worker and what it runs, w the watch, t names
 # of our processes, x the lease has ended, and conf line lease floor id. A serial N has ten digits.

@@ -32,7 +32,7 @@ _hrenew() {
 	[ "$1" -gt 0 ] || return 0
 	_hdl=0 _hlen=0
 	{ read -r _hdl _hlen <"$_hD/lease"; } 2>/dev/null
-	[ "$_hlen" -gt 0 ] && [ $(($1 + _hlen)) -gt "$_hdl" ] && echo "$(($1 + _hlen)) $_hlen" >"$_hD/lease"
+	[ "$_hlen" -gt 0 ] && [ $(($1 + _hlen)) -gt "$_hdl" ] && echo "$(($1 + _hlen)) $_hlen" 1<>"$_hD/lease"
 	return 0
 }
 
@@ -64,16 +64,26 @@ _hstart() {
 		echo "L $1 it was here before, and is forgotten"
 	elif ! _hread "$1"; then
 		mkdir "$_hD/a/$1" 2>/dev/null
-		if [ -n "$_hfull" ] || ! _hwrite "$2" "$3" 2>/dev/null >"$_hD/a/$1/cmd"; then
+		if [ -n "$_hfull" ] || ! _hkeep "$@"; then
 			_hclaim "c/$1" && _hclaim "B/$1" && rm -rf "$_hD/a/$1"
 			echo "F $1 ${_hfull:-its disk is full}"
 		fi
 	fi
 }
 
+# Write down what an attempt is to do. Whoever comes second, while the first one writes or has died over it, puts a
+# whole file in place of that: what is read already must never be short for a moment.
+_hkeep() {
+	set -C
+	{ _hwrite "$2" "$3" >"$_hD/a/$1/cmd"; } 2>/dev/null
+	_hq=$?
+	set +C
+	[ "$_hq" = 0 ] || { _hwrite "$2" "$3" >"$_hname.cmd" && mv -f "$_hname.cmd" "$_hD/a/$1/cmd"; } 2>/dev/null ||
+		{ rm -f "$_hname.cmd" && return 1; }
+}
+
 _hwrite() {
-	echo "$1"
-	_hemit "$2
+	echo "$1" && _hemit "$2
 "
 }
 
@@ -152,7 +162,7 @@ _hack() {
 
 # settled N: nothing up to here will ever be spoken of again; one number replaces their marks.
 _hsettled() {
-	echo "$1" >"$_hD/floor"
+	echo "$1" 1<>"$_hD/floor"
 	for _hd in "$_hD"/g/* "$_hD"/B/*; do
 		_hm=${_hd##*/}
 		[ -e "$_hd" ] && [ "${_hm#"${_hm%%[!0]*}"}" -le "$1" ] && rm -rf "$_hd" "$_hD/c/$_hm"

@@ -68,13 +68,14 @@ _hrunone() {
 	set -- $_hmeta
 	_hnow
 	_hbegan=$_ht
-	if ! { : >"$_hd/r" && echo "$_ht" >"$_hd/b" && : >"$_hd/out" && : >"$_hd/err"; } 2>/dev/null; then
-		_hclaim "B/$_hn" && rm -rf "$_hd"
-		return
-	fi
 	_hdue=0
 	[ "$1" -gt 0 ] && _hdue=$((_ht + $1))
-	echo "$_hn $_hdue" >"$_hD/n/$_hk"
+	if ! { : >"$_hd/r" && : >"$_hd/out" && : >"$_hd/err" && echo "$_hn $_hdue" >"$_hD/n/$_hk" &&
+		echo "$_ht" >"$_hd/b"; } 2>/dev/null; then
+		_hclaim "B/$_hn" && rm -rf "$_hd"
+		: >"$_hD/n/$_hk"
+		return
+	fi
 	_hcall
 	_hnow
 	_hel=$((_ht - _hbegan))
