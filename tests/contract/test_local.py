@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import tempfile
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -133,7 +135,29 @@ async def test_a_command_given_up_takes_its_children_along(line: LocalConnection
     with pytest.raises(asyncio.CancelledError):
         await running
     pid = int(begun.read_text())
-    wait_until(lambda: not alive(pid), what="the child ended")
+    async with asyncio.timeout(LONG):  # the loop goes on meanwhile: it may still be busy with the beginning
+        while alive(pid):
+            await asyncio.sleep(0.01)
+
+
+def test_a_line_that_is_closed_while_commands_begin_leaves_nothing_of_them_behind() -> None:
+    async def scene() -> None:
+        line = await LocalTransport().connect(HERE, deadline=LONG)
+        tasks: list[asyncio.Task[object]] = []
+        for _ in range(3):
+            tasks.append(asyncio.create_task(line.stream("sleep 600", deadline=LONG)))
+        tasks.append(asyncio.create_task(line.run("sleep 600", deadline=LONG)))
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await line.close()
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        asyncio.run(scene())
+        gc.collect()
+    assert [str(each.message) for each in warned] == []
 
 
 async def test_a_command_too_long_to_start_is_refused_and_the_line_stays(line: LocalConnection) -> None:

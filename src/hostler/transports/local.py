@@ -66,6 +66,7 @@ class LocalConnection:
     def __init__(self, host: Host) -> None:
         self.host = host
         self._processes: set[Process] = set()
+        self._given_up: set[asyncio.Future[Process]] = set()
         self._lost: str | None = None
 
     @property
@@ -123,6 +124,8 @@ class LocalConnection:
         """End what was begun on this line and is not detached: HUP, and KILL for what stays. Never raises."""
         if self._lost is None:
             self._lost = "the line was closed"
+        if self._given_up:  # what was still beginning when its caller went is ended with the rest
+            await asyncio.wait(self._given_up, timeout=GOODBYE)
         held, self._processes = self._processes, set()
         left = [process for process in held if not process.over]
         for process in left:
@@ -135,6 +138,9 @@ class LocalConnection:
         finally:
             for process in left:
                 process.kill()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE):
+                    await asyncio.gather(*(process.gone() for process in left))
             for process in held:
                 process.release()
 
@@ -144,6 +150,7 @@ class LocalConnection:
         try:
             process = await asyncio.shield(starting)
         except asyncio.CancelledError:
+            self._given_up.add(starting)
             starting.add_done_callback(self._unwanted)
             raise
         except (OSError, ValueError) as error:
@@ -159,6 +166,7 @@ class LocalConnection:
 
     def _unwanted(self, starting: asyncio.Future[Process]) -> None:
         """End a process that nobody waits for any more."""
+        self._given_up.discard(starting)
         if not starting.cancelled() and starting.exception() is None:
             starting.result().kill()
             self._processes.add(starting.result())

@@ -135,9 +135,8 @@ class Process:
         await self._process.wait()
 
     def release(self) -> None:
-        """Let go of what is left of a process that has ended."""
-        if self._process.returncode is not None:
-            self._transport.close()
+        """Let go of what is left of a process that has ended, or was killed."""
+        self._transport.close()
 
     def kill(self) -> None:
         """End it and its process group at once."""
