@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from hostler.clock import SystemClock
 from hostler.links.attempt import AttemptLink
+from hostler.links.brief import Brief
 from hostler.links.memory import Act, MemoryHost, MemoryLink
 from hostler.links.runner import RunnerLink
-from hostler.links.terms import Terms
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending
 from hostler.model.reports import Down, Refused, Result, Standing
@@ -47,10 +47,10 @@ class Sshd:
     def link(
         self, *, epoch: int = 1, slots: int | None = 2, lease: float = 60.0, grace: float = 0.3
     ) -> RunnerLink | AttemptLink:
-        terms = Terms(
+        brief = Brief(
             uid=self.uid, run=7, token=self.token, epoch=epoch, slots=slots, lease=lease, grace=grace
         )
-        return self.by(self.host, terms=terms, transport=self.transport, clock=SystemClock())
+        return self.by(self.host, brief=brief, transport=self.transport, clock=SystemClock())
 
     def act(self, act: Act) -> tuple[bytes, ...]:
         log = f">>{shlex.quote(str(self.effects))}; "
@@ -150,8 +150,8 @@ class Memory:
     def link(
         self, *, epoch: int = 1, slots: int | None = 2, lease: float = 60.0, grace: float = 0.3
     ) -> MemoryLink:
-        terms = Terms(uid=self.uid, run=1, token="0" * 16, epoch=epoch, slots=slots, lease=lease, grace=grace)
-        return MemoryLink(self.host, terms=terms, memory=self.memory)
+        brief = Brief(uid=self.uid, run=1, token="0" * 16, epoch=epoch, slots=slots, lease=lease, grace=grace)
+        return MemoryLink(self.host, brief=brief, memory=self.memory)
 
     def act(self, act: Act) -> tuple[bytes, ...]:
         self.acts.append(act)

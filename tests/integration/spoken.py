@@ -17,7 +17,7 @@ import pytest
 
 from hostler.links import attempt_words as say
 from hostler.links.attempt_answers import Answer, Answers, Says, Told
-from hostler.links.terms import Terms
+from hostler.links.brief import Brief
 from hostler.model.hosts import Host
 from hostler.model.jobs import Start
 from hostler.model.reports import Lost, Result
@@ -70,11 +70,11 @@ class Spoken:
 
     def opening(self, *ask: int, slots: int = 2, epoch: int = 1, lease: float = 60.0) -> bytes:
         """What a controller says first."""
-        terms = Terms(
+        brief = Brief(
             uid=self.uid, run=7, token=self.token, epoch=epoch, slots=slots, lease=lease, grace=0.3,
             env={"SECRET": "canary-in-env"}, output_limit=1 << 20,
         )  # fmt: skip
-        return say.opening(self.host, terms=terms, line=self.line, id="sh" + secrets.token_hex(15), ask=ask)
+        return say.opening(self.host, brief=brief, line=self.line, id="sh" + secrets.token_hex(15), ask=ask)
 
     def entered(self, body: bytes) -> bytes:
         return say.entering(os.fsencode(self.spool), epoch=self.epoch, line=self.line, stamp=0) + body

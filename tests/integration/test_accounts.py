@@ -16,9 +16,9 @@ import pytest
 from msgspec.structs import replace
 
 from hostler.clock import SystemClock
+from hostler.links.brief import Brief
 from hostler.links.runner import RunnerLink
 from hostler.links.sudo import Sudo
-from hostler.links.terms import Terms
 from hostler.model.jobs import Start
 from hostler.model.reports import Down, Lost, Refused, Report, Result
 from hostler.transports.asyncssh import AsyncsshTransport
@@ -102,13 +102,13 @@ async def entered(
     sudo: Sudo | None = None,
     **more: Any,
 ) -> AsyncIterator[Account]:
-    """A line to the runner of an account, begun for this; `more` is for its terms."""
+    """A line to the runner of an account, begun for this; `more` is for its brief."""
     transport = AsyncsshTransport(state=tmp_path, strict=None, ssh_config=(), say=print)
     reports: list[Report] = []
     words = {"uid": secrets.token_hex(16), "token": secrets.token_hex(8), "lease": 60.0, **more}
     link = RunnerLink(
         replace(town.account(name), vars=tuple((vars or {}).items())),
-        terms=Terms(run=7, slots=2, **words),
+        brief=Brief(run=7, slots=2, **words),
         transport=transport,
         clock=SystemClock(),
         sudo=sudo,

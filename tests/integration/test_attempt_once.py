@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from hostler.clock import SystemClock
 from hostler.links.attempt import AttemptLink
 from hostler.links.attempt_once import once
-from hostler.links.terms import Terms
+from hostler.links.brief import Brief
 from hostler.model.jobs import Ending, Start
 from hostler.model.reports import Result, Standing
 from hostler.ports import Connection
@@ -45,35 +45,35 @@ async def connection(lab: Lab, tmp_path: Path, transport: AsyncsshTransport) -> 
     await made.close()
 
 
-def new_terms() -> Terms:
+def new_brief() -> Brief:
     """Those of a run of its own."""
-    return Terms(uid=secrets.token_hex(16), run=3, token=secrets.token_hex(8), slots=1, lease=60.0)
+    return Brief(uid=secrets.token_hex(16), run=3, token=secrets.token_hex(8), slots=1, lease=60.0)
 
 
 async def test_a_short_command_is_told_with_its_output_and_leaves_nothing(
     connection: Connection, tmp_path: Path
 ) -> None:
     start = Start(1, 1, 1, (b"sh", b"-c", b"echo out; echo $HOSTLER_ATTEMPT >&2; exit 7"))
-    terms = new_terms()
-    result = await once(connection, start, terms=terms, wait=20)
+    brief = new_brief()
+    result = await once(connection, start, brief=brief, wait=20)
     assert result is not None and (result.ending, result.code) == (Ending.EXIT, 7)
-    assert (result.out, result.err) == (b"out\n", f"{terms.uid}/1/1\n".encode())
+    assert (result.out, result.err) == (b"out\n", f"{brief.uid}/1/1\n".encode())
     wait_until(lambda: not list((tmp_path / "base" / "hostler").iterdir()), what="an empty base")
 
 
 async def test_much_output_comes_whole(connection: Connection) -> None:
     start = Start(1, 1, 1, (b"head -c 300000 /dev/zero",), shell=True)
-    result = await once(connection, start, terms=new_terms(), wait=20)
+    result = await once(connection, start, brief=new_brief(), wait=20)
     assert result is not None and result.out == bytes(300_000)
 
 
 async def test_a_longer_one_goes_on_and_is_found_by_a_link(
     connection: Connection, transport: AsyncsshTransport
 ) -> None:
-    terms = new_terms()
+    brief = new_brief()
     start = Start(1, 1, 1, (b"sh", b"-c", b"sleep 1; echo done"))
-    assert await once(connection, start, terms=terms, wait=0.1) is None
-    link = AttemptLink(connection.host, terms=terms, transport=transport, clock=SystemClock())
+    assert await once(connection, start, brief=brief, wait=0.1) is None
+    link = AttemptLink(connection.host, brief=brief, transport=transport, clock=SystemClock())
     hello, ear = await opened(link, [1])
     assert hello.standings[1] in (Standing.RUNNING, Standing.WAITING, Standing.DONE)
     assert (await ear.one(Result, 1)).out_size == len(ear.stream(1, 1)) == 5

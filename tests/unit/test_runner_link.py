@@ -8,9 +8,9 @@ import json
 import pytest
 
 from hostler.clock import SystemClock
+from hostler.links.brief import Brief
 from hostler.links.runner import CREDIT, RunnerLink
 from hostler.links.sudo import Sudo
-from hostler.links.terms import Terms
 from hostler.model.hosts import Host
 from hostler.model.reports import Down, Output, Report
 from hostler.remote.runner import wire
@@ -57,9 +57,9 @@ def output(offset: int, size: int) -> bytes:
 async def listened(*said: bytes, limit: int = 1 << 20) -> list[Report]:
     """What a link delivers of that."""
     reports: list[Report] = []
-    terms = Terms(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=60.0, output_limit=limit)
+    brief = Brief(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=60.0, output_limit=limit)
     host = Host(name="liar", address="liar")
-    link = RunnerLink(host, terms=terms, transport=Liar(*said), clock=SystemClock())  # type: ignore[arg-type]
+    link = RunnerLink(host, brief=brief, transport=Liar(*said), clock=SystemClock())  # type: ignore[arg-type]
     await link.open([], deliver=reports.append, deadline=10)
     link.ready()
     async with asyncio.timeout(10):

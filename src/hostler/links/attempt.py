@@ -17,10 +17,10 @@ from hostler.errors import HostError, HostRefused, LineLost, RunnerFailed, Unrea
 from hostler.links import attempt_words as say
 from hostler.links.attempt_answers import Answer, Answers, Greeting, Grown, Parting, Piece, Says, Stands, Told
 from hostler.links.attempt_state import BATCH, Held, choose
+from hostler.links.brief import Brief
 from hostler.links.choosing import SPOOL
 from hostler.links.decode import words
 from hostler.links.runner import COMMAND, CREDIT, STARTS, STARTS_SIZE
-from hostler.links.terms import Terms
 from hostler.model.health import UNSAID
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start
@@ -37,15 +37,15 @@ WORDS, SETTLE = 128 << 10, 256
 
 
 class AttemptLink:
-    """One host's attempts by attempt.sh, spoken to over a transport, on `terms`.
+    """One host's attempts by attempt.sh, spoken to over a transport by a run's `brief`.
 
-    A stream beyond their output limit ends its job; pty and spool_max are not for it. `shell` is the sh to use there.
+    A stream beyond its output limit ends its job; pty and spool_max are not for it. `shell` is the sh to use there.
     """
 
     def __init__(
-        self, host: Host, *, terms: Terms, transport: Transport, clock: Clock, shell: str = "/bin/sh"
+        self, host: Host, *, brief: Brief, transport: Transport, clock: Clock, shell: str = "/bin/sh"
     ) -> None:
-        self.host, self._terms = host, terms
+        self.host, self._brief = host, brief
         self._transport, self._clock, self._shell = transport, clock, shell
         self._line = secrets.token_hex(8)
         self._connection: Connection | None = None
@@ -95,7 +95,7 @@ class AttemptLink:
 
     def _opening(self, nonce: str, ask: Sequence[int]) -> bytes:
         return say.beginning(self._shell, nonce) + say.opening(
-            self.host, terms=self._terms, line=self._line, id=SPOOL + secrets.token_hex(15), ask=ask
+            self.host, brief=self._brief, line=self._line, id=SPOOL + secrets.token_hex(15), ask=ask
         )
 
     async def _hello(self, stream: Stream, answers: Answers, ask: Sequence[int]) -> Hello:
@@ -211,7 +211,7 @@ class AttemptLink:
     async def _command(self, body: bytes) -> None:
         """One remote command: say something, take in what is answered. Raises HostError, ValueError."""
         nonce, began = secrets.token_hex(8), self._clock.steady()
-        enter = say.entering(self._spool, epoch=self._terms.epoch, line=self._line, stamp=self._stamp)
+        enter = say.entering(self._spool, epoch=self._brief.epoch, line=self._line, stamp=self._stamp)
         text = message(say.beginning(self._shell, nonce) + enter + body + b"_hdone\n")
         finished = await self._through(text)
         answers, held = Answers(nonce), 0
@@ -252,7 +252,7 @@ class AttemptLink:
     def _renewed(self, stamp: int, rtt: float) -> None:
         """The host has counted the lease from this time of its own; said at most twice a second."""
         now = self._clock.steady()
-        if now - self._last >= min(0.5, self._terms.lease / 12) and not self._gone.is_set():
+        if now - self._last >= min(0.5, self._brief.lease / 12) and not self._gone.is_set():
             self._last, self._stamp = now, stamp
             self._deliver(Renewed(rtt))
 
@@ -305,7 +305,7 @@ class AttemptLink:
 
     async def _renew(self) -> None:
         """Let the host hear of us, if nothing else was said."""
-        pause = min(self._terms.lease / 6, 10.0)
+        pause = min(self._brief.lease / 6, 10.0)
         while True:
             await self._clock.sleep(pause)
             if self._clock.steady() - self._last >= pause * 0.9:
@@ -381,7 +381,7 @@ class AttemptLink:
         if leaving:
             with suppress(TimeoutError, HostError, ValueError):
                 async with asyncio.timeout(deadline):
-                    await self._command(say.forgetting(grace=self._terms.grace, seconds=deadline))
+                    await self._command(say.forgetting(grace=self._brief.grace, seconds=deadline))
         self._gone.set()
         for task in self._tasks:
             task.cancel()

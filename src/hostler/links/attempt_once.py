@@ -2,7 +2,7 @@
 
 No program of ours stays, and nothing but sh is asked of the host. The promises are those of every attempt: it is
 started once, and when the line breaks, or the moment is too short, it goes on under its lease and is asked after by an
-AttemptLink on the same terms.
+AttemptLink of the same brief.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import secrets
 from hostler.errors import HostRefused, LineLost, RunnerFailed
 from hostler.links import attempt_words as say
 from hostler.links.attempt_answers import Answers, Parting
+from hostler.links.brief import Brief
 from hostler.links.choosing import SPOOL
-from hostler.links.terms import Terms
 from hostler.model.jobs import Start
 from hostler.model.reports import Lost, Refused, Result
 from hostler.ports import Connection
@@ -24,19 +24,19 @@ INLINE = 512 << 10
 
 
 async def once(
-    connection: Connection, start: Start, *, terms: Terms, wait: float = 2.0, deadline: float = 60.0
+    connection: Connection, start: Start, *, brief: Brief, wait: float = 2.0, deadline: float = 60.0
 ) -> Result | None:
     """The result of a command with all of its output; None when it has not ended within `wait` seconds, or is long.
 
     Raises LineLost when nobody knows how far it came, HostRefused when it was not started, RunnerFailed, UsageError on
     a NUL in its words.
 
-    >>> await once(connection, Start(1, 1, 1, (b"uptime",)), terms=terms)  # doctest: +SKIP
+    >>> await once(connection, Start(1, 1, 1, (b"uptime",)), brief=brief)  # doctest: +SKIP
     """
     host, nonce = connection.host, secrets.token_hex(8)
     body = (
         say.beginning("/bin/sh", nonce)
-        + say.opening(host, terms=terms, line=secrets.token_hex(8), id=SPOOL + secrets.token_hex(15), ask=())
+        + say.opening(host, brief=brief, line=secrets.token_hex(8), id=SPOOL + secrets.token_hex(15), ask=())
         + say.starting([start])
         + say.once(start.serial, wait=wait, inline=INLINE)
         + b"_hdone\n"

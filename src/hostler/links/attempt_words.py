@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
-from hostler.links.terms import Terms
+from hostler.links.brief import Brief
 from hostler.model.hosts import Host
 from hostler.model.jobs import Start
 from hostler.remote.attempt_source import argument, program
@@ -25,17 +25,17 @@ def beginning(shell: str, nonce: str) -> bytes:
     return b"echo %s%s\n_hSH=%s\nexport _hSH\n" % (MAGIC, nonce.encode(), quote(shell.encode()))
 
 
-def opening(host: Host, *, terms: Terms, line: str, id: str, ask: Iterable[int]) -> bytes:
+def opening(host: Host, *, brief: Brief, line: str, id: str, ask: Iterable[int]) -> bytes:
     """Make or find the spool, and ask after attempts. Its folder is the token and `.sh`, to be no runner's."""
     words = [
-        host.var("spool") or "", terms.uid, f"{terms.token}.sh", id, str(terms.epoch), line, str(terms.run), host.name,
-        str(terms.slots or 0), str(_time(terms.grace)), str(max(1, _time(terms.lease))), host.var("shell") or "",
-        str(-(-terms.output_limit // 512)),
+        host.var("spool") or "", brief.uid, f"{brief.token}.sh", id, str(brief.epoch), line, str(brief.run), host.name,
+        str(brief.slots or 0), str(_time(brief.grace)), str(max(1, _time(brief.lease))), host.var("shell") or "",
+        str(-(-brief.output_limit // 512)),
     ]  # fmt: skip
     asked = b" ".join(_serial(serial) for serial in ask)
     made = b" ".join(quote(word.encode()) for word in words)
-    jobs = environment(terms.env, terms.workdir or "")
-    given = b"_hkeep=%d\n_hjenv=%s\n" % (ceil(terms.spool_keep / 86400), quote(jobs))
+    jobs = environment(brief.env, brief.workdir or "")
+    given = b"_hkeep=%d\n_hjenv=%s\n" % (ceil(brief.spool_keep / 86400), quote(jobs))
     return program() + given + b"_hopen " + made + b"\n" + (b"_hask " + asked + b"\n" if asked else b"")
 
 

@@ -15,7 +15,6 @@ from hostler.model.jobs import Start
 from hostler.model.reports import Hello, Report
 
 if TYPE_CHECKING:
-    from hostler.links.attempt import AttemptLink
     from hostler.ports import Link
 
 #: A spool that is worked by sh is told from a runner's by how its id begins.
@@ -51,7 +50,7 @@ class ChoosingLink:
         self,
         runner: RunnerLink,
         *,
-        attempts: Callable[[], AttemptLink],
+        attempts: Callable[[], Link],
         choices: Choices,
         spool: str | None,
         unable: str = "",

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from hostler.clock import Clock
 from hostler.errors import HostRefused, LineLost
-from hostler.links.terms import Terms
+from hostler.links.brief import Brief
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start, attempt_id
 from hostler.model.reports import (
@@ -125,14 +125,14 @@ class MemoryHost:
 
     def attach(self, line: MemoryLink) -> None:
         """Serve this link from now on. Raises HostRefused when a newer controller was here."""
-        epoch = line.terms.epoch
+        epoch = line.brief.epoch
         if epoch < self._epoch:
             raise HostRefused(line.host.name, "a newer controller has taken this run over")
         if self._line is not None:
             newer = epoch > self._epoch
             why = "a newer controller has taken this run over" if newer else "another line came"
             self._line.lose(Down(why, fatal=newer))
-        self._line, self._epoch, self.uid = line, epoch, line.terms.uid
+        self._line, self._epoch, self.uid = line, epoch, line.brief.uid
         for attempt in (*self.running.values(), *self.ended.values()):
             attempt.sent, attempt.said = [0, 0], False
         self.renew(line)
@@ -282,7 +282,7 @@ class MemoryHost:
             await self.clock.sleep(limit)
             attempt.dying = True
             await self._die(
-                attempt, self._line.terms.grace if self._line is not None else 0.0, Ending.TIMEOUT
+                attempt, self._line.brief.grace if self._line is not None else 0.0, Ending.TIMEOUT
             )
             return
         await self.clock.sleep(act.seconds)
@@ -312,20 +312,20 @@ class MemoryHost:
         self.begin()
 
     async def _expire(self, line: MemoryLink) -> None:
-        await self.clock.sleep(line.terms.lease)
+        await self.clock.sleep(line.brief.lease)
         if self._line is not None:
             self._line.lose(Down("the lease has ended"))
         self._unseen.update(self.waiting)
         self.waiting.clear()
         for serial in list(self.running):
-            self.kill(serial, line.terms.grace, Ending.INTERRUPTED)
+            self.kill(serial, line.brief.grace, Ending.INTERRUPTED)
 
 
 class MemoryLink:
-    """A ports.Link to a MemoryHost, on `terms`: whose run it is, the epoch, slots, lease and grace."""
+    """A ports.Link to a MemoryHost, by a run's `brief`: its uid, the epoch, slots, lease and grace."""
 
-    def __init__(self, host: Host, *, terms: Terms, memory: MemoryHost, unreachable: str = "") -> None:
-        self.host, self.terms, self.slots = host, terms, terms.slots
+    def __init__(self, host: Host, *, brief: Brief, memory: MemoryHost, unreachable: str = "") -> None:
+        self.host, self.brief, self.slots = host, brief, brief.slots
         self.is_ready = False
         self.allowed = 0
         self._memory, self._unreachable = memory, unreachable
@@ -354,7 +354,7 @@ class MemoryLink:
         while True:
             self._memory.renew(self)
             self.hear(Renewed(0.0))
-            await self._memory.clock.sleep(min(self.terms.lease / 6, 10.0))
+            await self._memory.clock.sleep(min(self.brief.lease / 6, 10.0))
 
     def hear(self, report: Report) -> None:
         """Deliver a report, not before what runs now has run."""

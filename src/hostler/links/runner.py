@@ -16,9 +16,9 @@ from msgspec.structs import asdict
 
 from hostler.clock import Clock
 from hostler.errors import HostError, HostRefused, LineLost, NoPython, RunnerFailed
+from hostler.links.brief import Brief
 from hostler.links.decode import decode, hello, result, words
 from hostler.links.sudo import Sudo
-from hostler.links.terms import Terms
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start
 from hostler.model.reports import Down, Hello, Output, Renewed, Report, Result, Revoked
@@ -51,18 +51,18 @@ NO_PYTHON = (
 
 
 class RunnerLink:
-    """One host's runner, spoken to over a transport, on `terms`. With `sudo` the runner is another account's."""
+    """One host's runner, spoken to over a transport by a run's `brief`. With `sudo` the runner is another account's."""
 
     def __init__(
-        self, host: Host, *, terms: Terms, transport: Transport, clock: Clock, sudo: Sudo | None = None
+        self, host: Host, *, brief: Brief, transport: Transport, clock: Clock, sudo: Sudo | None = None
     ) -> None:
         self.host, self._sudo = host, sudo
         self._transport, self._clock = transport, clock
         self._hello = {
-            "protocol": wire.PROTOCOL, **asdict(terms), "host": host.name, "shell": host.var("shell"),
+            "protocol": wire.PROTOCOL, **asdict(brief), "host": host.name, "shell": host.var("shell"),
             "spool": None if sudo else host.var("spool"), "as": sudo.user if sudo else None,
         }  # fmt: skip
-        self._lease, self._most = terms.lease, terms.output_limit + CUT_WORDS
+        self._lease, self._most = brief.lease, brief.output_limit + CUT_WORDS
         self._connection: Connection | None = None
         self._stream: Stream | None = None
         self._tasks: list[asyncio.Task[None]] = []

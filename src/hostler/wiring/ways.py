@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from hostler.clock import SystemClock
 from hostler.engine.batch import Batch
+from hostler.links.brief import Brief
 from hostler.links.choosing import Choices, ChoosingLink
 from hostler.links.runner import RunnerLink
 from hostler.links.sudo import Sudo
-from hostler.links.terms import Terms
 from hostler.model.runs import BatchSpec, Worker
 from hostler.model.secrets import Secret
 from hostler.ports import Transport
@@ -83,7 +83,7 @@ def link(
     choices: Choices,
 ) -> ChoosingLink:
     spec = batch.spec
-    terms = Terms(
+    brief = Brief(
         uid=claim.uid,
         run=claim.run,
         token=worker.token,
@@ -98,12 +98,12 @@ def link(
         spool_keep=spec.spool_keep,
     )
     sudo = Sudo(spec.as_user, password) if spec.as_user else None
-    runner = RunnerLink(worker.host, terms=terms, transport=transport, clock=SystemClock(), sudo=sudo)
+    runner = RunnerLink(worker.host, brief=brief, transport=transport, clock=SystemClock(), sudo=sudo)
 
     def by_sh() -> AttemptLink:
         from hostler.links.attempt import AttemptLink
 
-        return AttemptLink(worker.host, terms=terms, transport=transport, clock=SystemClock())
+        return AttemptLink(worker.host, brief=brief, transport=transport, clock=SystemClock())
 
     unable = "--as" if spec.as_user else "--pty" if spec.pty else ""
     return ChoosingLink(runner, attempts=by_sh, choices=choices, spool=worker.spool, unable=unable)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Terms(Struct, frozen=True, kw_only=True):
-    """The terms on which a host works for a run. A runner is told them by the names that they have here.
+class Brief(Struct, frozen=True, kw_only=True):
+    """Whose work a host does, and how it is to do it. A runner is told the fields by the names that they have here.
 
     `uid` is the run's, `run` its short number for the jobs' environment, `token` the spool's name, `epoch` the
     controller's. `slots` None lets the host decide. `lease` and `grace` are in seconds. Jobs get `env` beside what the
