@@ -1,0 +1,32 @@
+"""The page of faults: that every test which it names is there, and every fault that is tried stands on it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.faults.frame import found
+
+TOP = Path(__file__).parents[2]
+PAGE = (TOP / "docs" / "faults.md").read_text()
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED, ids=lambda word: word.rpartition("/")[2])
+def test_what_the_page_names_is_there(file: str, name: str) -> None:
+    assert re.search(rf"^ *(async )?def {name}\(", (TOP / file).read_text(), re.MULTILINE)
+
+
+def test_every_fault_that_is_tried_stands_on_the_page() -> None:
+    named = {f"{Path(file).stem}.{name}" for file, name in NAMED}
+    missing = {each.key for each in found("faults")} - named
+    assert missing == set()
+
+
+def test_no_row_is_without_a_test_but_those_that_are_planned() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and "::" not in line]
+    begun = PAGE.index("## Which test holds which fault")
+    bare = [row for row in rows if PAGE.index(row) > begun and "planned" not in row and "held by" not in row]
+    assert bare == []
