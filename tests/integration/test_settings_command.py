@@ -11,7 +11,7 @@ from click import Option
 
 from hostler.cli.batch import command as batch
 from hostler.cli.batch import overrides
-from hostler.cli.parsing import plain_default
+from hostler.cli.options import plain_default
 from hostler.model.runs import BatchSpec
 from tests.command import ALL, Effects, Hostler
 from tests.command import effects as effects

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hostler.cli.options import colour_option
+from hostler.cli.parsing import Verb
 from hostler.cli.saying import say
 from hostler.cli.storing import store_option
 from hostler.errors import UsageError
@@ -28,7 +29,7 @@ OTHERS, LONG = 50, 48
 BY_HAND = "named by hand"
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=Verb, epilog=EXAMPLES)
 @click.argument("targets", metavar="[TARGETS]", required=False)
 @click.option("-x", "--exclude", metavar="TARGETS", help="Hosts to leave out.")
 @click.option(

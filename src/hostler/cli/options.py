@@ -12,6 +12,9 @@ from hostler.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Where a context keeps what the settings said, as {name of the option: settings.layers.Value}.
+META = "hostler.settings"
+
 
 def group(*options: Callable[[F], F]) -> Callable[[F], F]:
     """Several options as one decorator, in the order in which the help is to show them."""
@@ -29,6 +32,19 @@ def colour_option(command: F) -> F:
     return click.option(
         "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours (auto)."
     )(command)
+
+
+def flag_of(option: click.Parameter) -> str:
+    """An option's name as people should write it: the long one."""
+    return max(option.opts, key=len)
+
+
+def plain_default(option: click.Option) -> Any:
+    """What an option is when nobody says anything."""
+    default = option.to_info_dict()["default"]
+    if default is None and option.multiple:
+        return ()
+    return default
 
 
 @contextmanager

@@ -12,8 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-#: Where a context keeps what the settings said, as {name of the option: settings.layers.Value}.
-META = "hostler.settings"
+from hostler.cli.options import META, flag_of, plain_default
 
 
 class Verb(click.Command):
@@ -67,19 +66,6 @@ def said_only(options: dict[str, Any]) -> dict[str, Any]:
 
 def _asks_for_help(given: Sequence[click.Parameter]) -> bool:
     return any(parameter.is_eager and not parameter.expose_value for parameter in given)
-
-
-def plain_default(option: click.Option) -> Any:
-    """What an option is when nobody says anything."""
-    default = option.to_info_dict()["default"]
-    if default is None and option.multiple:
-        return ()
-    return default
-
-
-def flag_of(option: click.Parameter) -> str:
-    """An option's name as people should write it: the long one."""
-    return max(option.opts, key=len)
 
 
 def _given(command: click.Command, ctx: click.Context, args: Sequence[str]) -> list[click.Parameter]:

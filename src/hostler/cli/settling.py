@@ -13,8 +13,7 @@ from typing import NoReturn
 
 import click
 
-from hostler.cli.options import Marked
-from hostler.cli.parsing import META, flag_of, plain_default
+from hostler.cli.options import META, Marked, flag_of, plain_default
 from hostler.cli.saying import say
 from hostler.errors import SpecError, UsageError
 from hostler.settings.fields import Field
