@@ -116,25 +116,25 @@ def under(strace: list[str], running: Running) -> int:
         return running.process.wait(60)
 
 
-@fault("controller killed at each call of a run", sample=6.0, full=240.0)
+@fault("controller killed at each call of a run", sample=4.0, full=300.0)
 def whole(trial: Trial) -> Iterator[Tally]:
     """Submit, dispatch, record, acknowledge, finish."""
     with ground(trial, store=True) as place:
-        yield from every(place, submitted, calls=CALLS, sample=6)
+        yield from every(place, submitted, calls=CALLS, sample=3)
 
 
-@fault("controller killed at each call of making a store", sample=3.0, full=90.0)
+@fault("controller killed at each call of making a store", sample=2.0, full=200.0)
 def making(trial: Trial) -> Iterator[Tally]:
     """The first command of a new account: until its run is accepted."""
     with ground(trial, store=False) as place:
-        yield from every(place, submitted, calls=DISK, until='write(2, "batch ', sample=3)
+        yield from every(place, submitted, calls=DISK, until='write(2, "batch ', sample=1)
 
 
-@fault("controller killed at each call of a resume", sample=4.0, full=200.0)
+@fault("controller killed at each call of a resume", sample=3.0, full=240.0)
 def resuming(trial: Trial) -> Iterator[Tally]:
     """Taking up what a killed controller left: claim, ask, follow, record, acknowledge, finish."""
     with ground(trial, store=True) as place:
-        yield from every(place, interrupted, calls=CALLS, sample=4)
+        yield from every(place, interrupted, calls=CALLS, sample=2)
 
 
 def every(

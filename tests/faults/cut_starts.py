@@ -27,7 +27,7 @@ from tests.lab import Lab
 PLAN = Plan(tasks=(Task(out=40), Task(end="7", out=3000), Task(seconds=0.05, err=10)))
 
 
-@fault("start cut at each byte, to the runner", sample=3.0, full=60.0)
+@fault("start cut at each byte, to the runner", sample=1.5, full=60.0)
 def runner(trial: Trial) -> Iterator[Tally]:
     """Source and hello: nothing is made. A start: nothing begins, and the same one sent whole begins once."""
     with rigged(trial.folder) as rig:
@@ -81,7 +81,7 @@ def _begun(rig: Rig, serial: int) -> int:
     return path.read_text().split().count(f"{serial:05}") if path.exists() else 0
 
 
-@fault("start cut at each byte, to attempt.sh", sample=3.0, full=90.0)
+@fault("start cut at each byte, to attempt.sh", sample=1.5, full=90.0)
 def shell(trial: Trial) -> Iterator[Tally]:
     """The opening: nothing is made. A start: nothing waits or begins; now and then the same one is sent whole."""
     spoken = Spoken(trial.folder, "dash")
@@ -117,13 +117,13 @@ def _message(spoken: Spoken, serial: int) -> bytes:
     return message(say.beginning(spoken.shell, "n") + body + b"_hdone\n")
 
 
-@fault("line cut after each so many bytes of a controller", sample=5.0, full=150.0)
+@fault("line cut after each so many bytes of a controller", full=150.0)
 def line(trial: Trial) -> Iterator[Tally]:
     """The first line of a run is cut after so many bytes, wherever in its life those are; the next one goes on."""
     with Lab(path=trial.folder / "lab") as lab:
         (host,) = lab.shared(1)
         whole = _run_through_a_door(trial, lab, host, "whole", None)[1]
-        steps = trial.count(sample=3, full=70)
+        steps = 70
         for step in range(steps):
             after = int(whole * (step + trial.chance.random()) / steps)
             tally, _ = _run_through_a_door(trial, lab, host, f"after-{after}", after)

@@ -111,20 +111,22 @@ def killed(log: Path) -> bool:
     return log.exists() and any(line.endswith("= ?") for line in log.read_text(errors="replace").splitlines())
 
 
-def places(log: Path) -> list[tuple[str, int]]:
+def places(log: Path, *, but: str = "$.") -> list[tuple[str, int]]:
     """Where a program can be killed, as (call, n), by what strace wrote of it when it was let be.
 
-    Once it looks at processes, whose number changes all the time, calls that only look are not counted any more.
+    Calls in which the expression `but` is found are left out. Once the program looks at processes, whose number changes
+    all the time, calls that only look are not counted any more.
     """
-    most: Counter[str] = Counter()
+    found: set[tuple[str, int]] = set()
     by_process: dict[str, Counter[str]] = {}
     looking = False
     for line in log.read_text(errors="replace").splitlines():
         match = CALL.match(line)
-        looking = looking or '"/proc"' in line
+        looking = looking or '"/proc"' in line or '"/proc/"' in line
         if match is None or (call := kind_of(match[2])) in IDLE or (looking and call in LOOKING):
             continue
         mine = by_process.setdefault(match[1], Counter())
         mine[call] += 1
-        most[call] = max(most[call], mine[call])
-    return [(call, n) for call, count in sorted(most.items()) for n in range(1, count + 1)]
+        if not re.search(but, line):
+            found.add((call, mine[call]))
+    return sorted(found)

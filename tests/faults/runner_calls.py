@@ -63,7 +63,7 @@ class Seen:
                 self.harm.append(("lost", f"{report} after its result was told"))
 
 
-@fault("runner killed at each call of an attempt", sample=6.0, full=120.0)
+@fault("runner killed at each call of an attempt", sample=3.0, full=120.0)
 def during(trial: Trial) -> Iterator[Tally]:
     """Starts, results, output, kill, return and acknowledgement: one kill at each call that the runner makes."""
     need_strace()
@@ -82,10 +82,10 @@ def during(trial: Trial) -> Iterator[Tally]:
             eventually(lambda: gone(pid), "the end of the runner")
         seen.take(line)
 
-    yield from every(trial, places(log), hurt, sample=12)
+    yield from every(trial, places(log), hurt, sample=7)
 
 
-@fault("runner killed at each call of its beginning", sample=3.0, full=60.0)
+@fault("runner killed at each call of its beginning", sample=2.0, full=60.0)
 def beginning(trial: Trial) -> Iterator[Tally]:
     """From the first word of a line to the answer: spool, lock, socket, log, the two forks."""
     need_strace()
@@ -103,7 +103,7 @@ def beginning(trial: Trial) -> Iterator[Tally]:
         hurt(rig, Seen(), watching(log, MAKING))
         found = places(log)
         judged(rig, Seen(), "undisturbed")
-    yield from every(trial, found, hurt, sample=5)
+    yield from every(trial, found, hurt, sample=4)
 
 
 def every(

@@ -28,6 +28,8 @@ from tests.lab import wait_until
 
 #: Calls of a shell that begin, wait for, name or tell something. The rest only moves descriptors about.
 CALLS = ("clone", "wait4", "open", "write", "kill", "execve", "unlink", "chdir")
+#: Words of complaint, and files that are only read.
+HARMLESS = r"write\(2,|/dev/null|open(at)?\((?!.*O_CREAT)"
 #: What a job does, by serial, behind the line that says that it begins; and how that ends by itself.
 JOBS = {1: "echo out; exit 1", 2: "(setsid sleep 300 &) ; sleep 300", 3: "echo err >&2"}
 ENDS = {1: (1, 4, 0), 3: (0, 0, 4)}
@@ -91,7 +93,7 @@ def wrapped(folder: Path, part: str, strace: list[str]) -> Iterator[Spoken]:
                 os.kill(pid, 9)
 
 
-@fault("attempt.sh killed at each call of its shells", sample=8.0, full=300.0)
+@fault("attempt.sh killed at each call of its shells", sample=4.0, full=400.0)
 def shells(trial: Trial) -> Iterator[Tally]:
     """Each part, at each of its calls."""
     need_strace()
@@ -103,8 +105,8 @@ def shells(trial: Trial) -> Iterator[Tally]:
             talk(spoken, seen)
             judged(spoken, seen)
             assert not seen.harm and set(ENDS) <= set(seen.results), (part, seen)
-        found += [(part, *place) for place in places(log)]
-    for part, call, n in trial.pick(found, sample=4):
+        found += [(part, *place) for place in places(log, but=HARMLESS)]
+    for part, call, n in trial.pick(found, sample=2):
         if trial.left < 0:
             return
         what, folder, log = (

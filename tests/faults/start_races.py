@@ -43,11 +43,11 @@ LEAVING = ("unlink", "rmdir", "close", "write")
 CLAIMING = ("link", "mkdir", "rename", "unlink", "rmdir", "execve", "open", "write", "read")
 
 
-@fault("started by several lines at once, no runner yet", sample=3.0, full=60.0)
+@fault("started by several lines at once, no runner yet", sample=1.5, full=60.0)
 def first(trial: Trial) -> Iterator[Tally]:
     """Sessions that all find no runner, and each say hello and the same starts."""
     need_strace()
-    for number in range(trial.count(sample=3, full=60)):
+    for number in range(trial.count(sample=2, full=60)):
         with rigged(trial.folder / str(number)) as rig, ExitStack() as stack:
             rig.folder.mkdir()
             lines = [rig.fork() for _ in range(LINES)]
@@ -61,7 +61,7 @@ def first(trial: Trial) -> Iterator[Tally]:
             yield _judged(rig)
 
 
-@fault("started by a line that comes while the runner leaves", sample=2.0, full=60.0)
+@fault("started by a line that comes while the runner leaves", sample=1.0, full=60.0)
 def leaving(trial: Trial) -> Iterator[Tally]:
     """A runner that lets go of its spool call by call, and sessions that want one."""
     need_strace()
@@ -81,11 +81,11 @@ def leaving(trial: Trial) -> Iterator[Tally]:
             yield _judged(rig, above=9)
 
 
-@fault("started by several lines at once, attempt.sh", sample=4.0, full=90.0)
+@fault("started by several lines at once, attempt.sh", sample=2.0, full=90.0)
 def shell(trial: Trial) -> Iterator[Tally]:
     """Messages with the same starts, read by as many shells at once."""
     need_strace()
-    for number in range(trial.count(sample=2, full=40)):
+    for number in range(trial.count(sample=1, full=40)):
         folder = trial.folder / str(number)
         folder.mkdir()
         spoken = Spoken(folder, "dash")

@@ -125,13 +125,6 @@ def test_a_start_message_that_was_cut_starts_nothing(plain: Spoken) -> None:
     assert isinstance(plain.result(2), Result) and plain.begun(1) == 1
 
 
-@pytest.mark.slow
-def test_a_start_message_that_was_cut_at_any_byte_starts_nothing(plain: Spoken) -> None:
-    plain.open()
-    text = start_message(plain)
-    cut_messages(plain, list(range(len(text))), text)
-
-
 def test_many_connections_that_start_the_same_attempts_at_once_start_each_once(plain: Spoken) -> None:
     start_many(plain)
 
