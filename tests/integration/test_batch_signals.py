@@ -60,7 +60,7 @@ def test_int_while_a_silent_host_is_waited_for_ends_at_once_and_all_jobs_wait(
     with Door(ground.shared(2)[0], silent=True) as door:
         (tmp_path / "doors.yaml").write_text(inventory(door))
         running = begin(hostler, effects, "-i", "doors.yaml", jobs=3, tenths=1)
-        wait_until(lambda: door.comers, what="a connection")
+        wait_until(lambda: door.comers and "batch 1: " in running.err, what="a connection, and the run")
         began = time.monotonic()
         running.signal(signal.SIGINT)
         done = running.wait(20)
@@ -288,7 +288,7 @@ def test_two_ints_while_a_silent_host_is_waited_for_leave_at_once_and_nothing_be
     with Door(ground.shared(2)[0], silent=True) as door:
         (tmp_path / "doors.yaml").write_text(inventory(door))
         running = begin(hostler, effects, "-i", "doors.yaml", jobs=3, tenths=1)
-        wait_until(lambda: door.comers, what="a connection")
+        wait_until(lambda: door.comers and "batch 1: " in running.err, what="a connection, and the run")
         running.signal(signal.SIGINT)
         running.signal(signal.SIGINT)
         done = running.wait(10)
@@ -310,3 +310,20 @@ def test_who_waits_for_a_run_is_interrupted_alone(hostler: Hostler, effects: Eff
     assert done.code == 130 and "Traceback" not in done.err
     Path(f"{effects}.go").touch()
     assert running.wait().code == 0
+
+
+def test_int_while_jobs_are_still_read_begins_no_run_though_hosts_were_called(
+    hostler: Hostler, ground: Lab, tmp_path: Path
+) -> None:
+    ours, theirs = os.pipe()
+    with Door(ground.shared(2)[0]) as door:
+        (tmp_path / "doors.yaml").write_text(inventory(door))
+        running = hostler.start("batch", "-i", "doors.yaml", "--", "true", stdin=ours)
+        wait_until(lambda: door.comers, what="a connection")
+        running.signal(signal.SIGINT)
+        done = running.wait(20)
+    os.close(ours)
+    os.close(theirs)
+    assert done.code == 130
+    assert "no run was begun" in done.err and "Traceback" not in done.err
+    assert hostler.json("runs") == []

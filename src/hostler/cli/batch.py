@@ -116,11 +116,11 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
             return dry_run(source, template, hosts=hosts, launch=how.launch, quiet=how.quiet)
         import asyncio
 
-        from hostler.cli.running import new_run
+        from hostler.cli.starting import begin
 
         spec = BatchSpec(template=template.to_json(), seed=form.seed, reading=form.kept(), **changes)
         shown = printable(" ".join(split.command)) if split.command else "(each line is a command)"
-        return asyncio.run(new_run(spec=spec, command=shown, hosts=hosts, source=source, wanted=how))
+        return asyncio.run(begin(spec=spec, command=shown, hosts=hosts, source=source, wanted=how))
 
 
 def _go_on(options: dict[str, Any]) -> int:

@@ -32,6 +32,7 @@ from hostler.wiring.batch import open_batch, submit
 from hostler.wiring.machines import provider
 from hostler.wiring.names import new_uid, owner_name
 from hostler.wiring.openrun import OpenRun
+from hostler.wiring.reaching import Reach
 from hostler.wiring.wanted import Wanted
 
 #: Seconds that who leaves at once gives the terminal to take what was printed.
@@ -45,33 +46,29 @@ async def new_run(
     hosts: Sequence[Host],
     source: JobSource,
     wanted: Wanted,
+    reach: Reach,
+    signals: Signals,
 ) -> int:
-    """Accept a batch and work on it; the exit code."""
+    """Accept a batch and work on it, its hosts being called by `reach` meanwhile; the exit code."""
     uid, store = new_uid(), open_store()
     if wanted.launch:
         spec = replace(spec, providers=(wanted.provider,))
     machines = Machines(_providers(spec), run=uid, keep=wanted.keep, say=say)
     try:
-        with Signals() as signals:
-            try:
-                async with machines.ended_on_failure():
-                    claim = await _accepted(
-                        store,
-                        spec,
-                        command,
-                        hosts,
-                        source,
-                        wanted=wanted,
-                        uid=uid,
-                        machines=machines,
-                        signals=signals,
-                    )
-                async with _held(store, claim, machines):
-                    return await _work(store, claim, wanted=wanted, machines=machines, signals=signals)
-            except asyncio.CancelledError:
-                if not signals.seen:
-                    raise
-                return 128 + signals.seen[0]
+        async with machines.ended_on_failure():
+            claim = await _accepted(
+                store,
+                spec,
+                command,
+                hosts,
+                source,
+                wanted=wanted,
+                uid=uid,
+                machines=machines,
+                signals=signals,
+            )
+        async with _held(store, claim, machines):
+            return await _work(store, claim, wanted=wanted, machines=machines, signals=signals, reach=reach)
     finally:
         await store.close()
 
@@ -208,13 +205,14 @@ async def _held(store: RowStore, claim: Claim, machines: Machines) -> AsyncItera
 
 
 async def _work(
-    store: RowStore, claim: Claim, *, wanted: Wanted, machines: Machines, signals: Signals
-) -> int:
+    store: RowStore, claim: Claim, *, wanted: Wanted, machines: Machines, signals: Signals,
+    reach: Reach | None = None,
+) -> int:  # fmt: skip
     """Work on a claimed run until it is over, or until a second signal."""
     console = Console.of_process()
     console.log_command = f"hostler log {claim.run}"
     signals.hold()
-    run = await open_batch(store, claim, wanted=wanted, console=console)
+    run = await open_batch(store, claim, wanted=wanted, console=console, reach=reach)
     if not wanted.quiet:
         progress = run.progress()
         console.note(

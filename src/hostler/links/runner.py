@@ -16,6 +16,7 @@ from msgspec.structs import asdict
 
 from hostler.clock import Clock
 from hostler.errors import HostError, HostRefused, LineLost, NoPython, RunnerFailed
+from hostler.links.ahead import Ahead
 from hostler.links.brief import Brief
 from hostler.links.decode import decode, hello, result, words
 from hostler.links.sudo import Sudo
@@ -51,12 +52,16 @@ NO_PYTHON = (
 
 
 class RunnerLink:
-    """One host's runner, spoken to over a transport by a run's `brief`. With `sudo` the runner is another account's."""
+    """One host's runner, spoken to over a transport by a run's `brief`. With `sudo` the runner is another account's.
+
+    `ahead` may have a line already, with the source sent.
+    """
 
     def __init__(
-        self, host: Host, *, brief: Brief, transport: Transport, clock: Clock, sudo: Sudo | None = None
-    ) -> None:
-        self.host, self._sudo = host, sudo
+        self, host: Host, *, brief: Brief, transport: Transport, clock: Clock, sudo: Sudo | None = None,
+        ahead: Ahead | None = None,
+    ) -> None:  # fmt: skip
+        self.host, self._sudo, self._ahead = host, sudo, None if sudo else ahead
         self._transport, self._clock = transport, clock
         self._hello = {
             "protocol": wire.PROTOCOL, **asdict(brief), "host": host.name, "shell": host.var("shell"),
@@ -83,11 +88,13 @@ class RunnerLink:
             command = sudo.command(python) if sudo else source.command(python)
         except ValueError as error:
             raise HostRefused(self.host.name, str(error)) from None
+        begun = await self._ahead.take(self.host) if self._ahead else None
         # With a clock of its own: the host may have to wait for its turn first.
-        self._connection = await self._transport.connect(self.host, deadline=deadline)
+        self._connection = begun[0] if begun else await self._transport.connect(self.host, deadline=deadline)
         try:
             async with asyncio.timeout(deadline):
-                stream, frames, found = await self._reach(self._connection, command, ask, deadline)
+                stream = begun[1] if begun else await self._connection.stream(command, deadline=deadline)
+                frames, found = await self._reach(stream, ask, first=b"" if begun else source.parcel())
                 answer = self._answer(*found[0], ask)
         except TimeoutError:
             await self._abandon()
@@ -105,14 +112,13 @@ class RunnerLink:
         return answer
 
     async def _reach(
-        self, connection: Connection, command: str, ask: Sequence[int], deadline: float
-    ) -> tuple[Stream, wire.Frames, list[tuple[int, bytes]]]:
-        """Start the runner or its relay, and wait for the first frames that it sends."""
+        self, stream: Stream, ask: Sequence[int], *, first: bytes
+    ) -> tuple[wire.Frames, list[tuple[int, bytes]]]:
+        """Say hello, behind what is to come `first`, and wait for the first frames that the runner sends."""
         sudo = self._sudo
-        stream = await connection.stream(command, deadline=deadline)
         body = json.dumps(self._hello | {"ask": list(ask)}).encode()
         seen = await sudo.pass_by(stream, self.host.name) if sudo else b""
-        stream.write(source.parcel() + wire.frame(wire.HELLO, body))
+        stream.write(first + wire.frame(wire.HELLO, body))
         frames = wire.Frames(MAX_FRAME)
         try:
             found = frames.feed(await self._beyond_noise(stream, seen))
@@ -120,7 +126,7 @@ class RunnerLink:
                 found = frames.feed(await self._read(stream))
         except ValueError as error:
             raise RunnerFailed(self.host.name, f"its runner made no sense: {error}") from None
-        return stream, frames, found
+        return frames, found
 
     def _answer(self, kind: int, body: bytes, ask: Sequence[int]) -> Hello:
         name = self.host.name

@@ -30,6 +30,7 @@ from hostler.views.showing import Printer
 from hostler.views.tags import tag_of
 from hostler.wiring.names import new_token, owner_name
 from hostler.wiring.openrun import OpenRun
+from hostler.wiring.reaching import Reach
 from hostler.wiring.shown import (
     Names,
     StoredOrder,
@@ -40,7 +41,7 @@ from hostler.wiring.shown import (
     worker_logs,
 )
 from hostler.wiring.wanted import Wanted
-from hostler.wiring.ways import limited, link, ways
+from hostler.wiring.ways import link
 from hostler.work.batch import BatchWork, Setting
 
 
@@ -67,11 +68,12 @@ async def submit(
 
 async def open_batch(
     store: RowStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = (),
-    visit: bool = False, stays: bool = False,
+    visit: bool = False, reach: Reach | None = None, stays: bool = False,
 ) -> OpenRun:  # fmt: skip
     """Take up a run that was claimed, new or not: the same path for both. Raises StoreError.
 
-    A `visit` answers what is asked of a run that nobody works on, and does nothing else.
+    A `visit` answers what is asked of a run that nobody works on, and does nothing else. `reach` are the ways to its
+    hosts where some of them have been called already.
     """
     clock, number = SystemClock(), claim.run
     folder = store.run_folder(number)
@@ -129,8 +131,9 @@ async def open_batch(
     printer.names = Names(workers)
     news.names = {worker.id: worker.host.name for worker in rows.workers}
     assert store.folder is not None
-    choosing = ways(store.folder, wanted=wanted, say=console.note)
-    transport = limited(choosing, wanted=wanted)
+    reach = reach or Reach(store.folder, wanted=wanted)
+    reach.say_to(console.note)
+    choosing, transport = reach.choosing, reach.transport
     batch = Batch.load(replace(rows, last_seen=claim.last_seen))
     if visit:
         batch.visiting, batch.stopping, batch.draining = True, False, False
@@ -152,6 +155,7 @@ async def open_batch(
             batch=batch,
             password=wanted.as_password,
             choices=Choices(console.note),
+            ahead=reach.ahead,
         ),
         way=choosing.taken,
         stays=stays,

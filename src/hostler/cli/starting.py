@@ -1,0 +1,67 @@
+"""The first moments of a new batch: its hosts are called while we still read in what works on them.
+
+Nothing of the run is told to anybody before it is on disk; a host that was called and isn't needed is let go. It must
+never import what works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from hostler.cli.saying import say
+from hostler.cli.stopping import Signals, name
+from hostler.stores.folder import state_dir
+from hostler.wiring.reaching import Reach
+
+if TYPE_CHECKING:
+    from hostler.cli.jobsource import JobSource
+    from hostler.model.hosts import Host
+    from hostler.model.runs import BatchSpec
+    from hostler.wiring.wanted import Wanted
+
+#: Seconds that lines which nobody needs have to close.
+CLOSING = 1.0
+
+
+async def begin(
+    *, spec: BatchSpec, command: str, hosts: Sequence[Host], source: JobSource, wanted: Wanted
+) -> int:
+    """Begin a batch and work on it; the exit code."""
+    reach = Reach(state_dir(), wanted=wanted.on(spec))
+    with Signals() as signals:
+        try:
+            await _ready(reach, [] if spec.as_user else hosts, signals)
+            from hostler.cli.running import new_run
+
+            return await new_run(
+                spec=spec,
+                command=command,
+                hosts=hosts,
+                source=source,
+                wanted=wanted,
+                reach=reach,
+                signals=signals,
+            )
+        except asyncio.CancelledError:
+            if not signals.seen:
+                raise
+            return 128 + signals.seen[0]
+        finally:
+            await reach.ahead.close(deadline=CLOSING)
+            await reach.transport.close()
+
+
+async def _ready(reach: Reach, hosts: Sequence[Host], signals: Signals) -> None:
+    """Call hosts, and read in what a run needs."""
+    reach.ahead.begin(hosts)
+    try:
+        await asyncio.sleep(0)  # the first call gets under way, and reads in what all others need
+        # In a thread: while Python reads, logins go on.
+        await asyncio.to_thread(import_module, "hostler.cli.running")
+    except asyncio.CancelledError:
+        if signals.seen:
+            say(f"{name(signals.seen[0])}: no run was begun")
+        raise

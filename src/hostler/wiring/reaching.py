@@ -1,0 +1,94 @@
+"""How hosts are reached, by a run that works on them or before it is there.
+
+It is the first thing that a new batch reads in, so that hosts can be called while the rest is read: whatever it imports
+stands in front of the first login.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hostler.links.ahead import Ahead
+from hostler.model.runs import BatchSpec
+from hostler.ports import Transport
+from hostler.transports.choosing import Choosing
+from hostler.wiring.wanted import Wanted
+
+if TYPE_CHECKING:
+    from hostler.transports.asyncssh import AsyncsshTransport
+    from hostler.transports.needs import Needs
+    from hostler.transports.openssh import OpensshTransport
+
+
+class Reach:
+    """Every way to the hosts of one run. `state` is the folder of our own known hosts.
+
+    Remarks, a line each, wait until there is somebody to say them to.
+    """
+
+    def __init__(self, state: Path, *, wanted: Wanted) -> None:
+        self._unsaid: list[str] = []
+        self._say: Callable[[str], None] = self._unsaid.append
+        self.choosing = ways(state, wanted=wanted, say=lambda text: self._say(text))
+        self.transport = limited(self.choosing, wanted=wanted)
+        self.ahead = Ahead(self.transport, deadline=wanted.connect_timeout)
+
+    def say_to(self, say: Callable[[str], None]) -> None:
+        """Have remarks said, those that waited first."""
+        self._say = say
+        for text in self._unsaid:
+            say(text)
+        self._unsaid.clear()
+
+
+def ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Choosing:
+    """Every way to hosts, and the choice among them; `why` tells it without contacting a host."""
+    from hostler.transports.logins import Secrets
+    from hostler.transports.sshlib import load
+
+    secrets = Secrets(password=wanted.password, passphrase=wanted.passphrase)
+
+    # Each is imported when it is wanted: AsyncSSH alone takes a sixth of a second.
+    @cache
+    def asyncssh() -> AsyncsshTransport:
+        load()
+        from hostler.transports.asyncssh import AsyncsshTransport
+
+        return AsyncsshTransport(state=state, strict=wanted.strict, secrets=secrets, say=say)
+
+    @cache
+    def openssh() -> OpensshTransport:
+        load()
+        from hostler.transports.openssh import OpensshTransport
+
+        return OpensshTransport(state=state, strict=wanted.strict, secrets=secrets, say=say)
+
+    def local() -> Transport:
+        from hostler.transports.local import LocalTransport
+
+        return LocalTransport()
+
+    @cache
+    def needs() -> Needs:
+        load()
+        from hostler.transports.needs import Needs
+        from hostler.transports.sshconfig import files
+        from hostler.transports.survey import survey
+
+        return Needs(
+            survey(files(None)), said=lambda host: openssh().said(host), way=asyncssh().way, env=os.environ
+        )
+
+    every: dict[str, Callable[[], Transport]] = {"asyncssh": asyncssh, "openssh": openssh, "local": local}
+    return Choosing(every, usual=wanted.transport or "auto", needs=lambda host: needs().of(host))
+
+
+def limited(choosing: Choosing, *, wanted: Wanted) -> Transport:
+    """How hosts are reached: each its own way, and not too many at once."""
+    from hostler.transports.limited import LimitedTransport
+
+    return LimitedTransport(choosing, limit=wanted.forks or BatchSpec().forks)
