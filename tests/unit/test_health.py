@@ -89,6 +89,11 @@ def test_who_could_only_not_be_reached_is_well_as_soon_as_it_answers() -> None:
         assert answers.trusted().strikes_at(1) > 0.9  # it is let in, and its past is not forgotten
 
 
+def test_going_out_of_reach_is_no_excuse_for_lost_jobs() -> None:
+    health = Health().struck(0, Fault.LOST, "rebooted").struck(60, Fault.UNREACHABLE, "no route").answered(61)
+    assert health.probation_at(61) and health.strikes_at(61) > 1.9 and health.why == "no route"
+
+
 def test_the_usual_connect_time_follows_slowly() -> None:
     health = Health().answered(0, took=1.0).answered(1, took=2.0)
     assert health.took == pytest.approx(1.3)

@@ -146,7 +146,8 @@ def _origins(each: Listed, sources: Mapping[str, Mapping[str, str]]) -> dict[str
 
 def _explained(each: Listed, sources: Mapping[str, Mapping[str, str]], *, now: float) -> str:
     """A host with the source of each of its facts, and its ledger in sentences."""
-    from hostler.views.machines import health_words
+    from hostler.cli import looking
+    from hostler.views.machines import health_words, indented
     from hostler.views.text import one_line
 
     host = each.host
@@ -162,7 +163,11 @@ def _explained(each: Listed, sources: Mapping[str, Mapping[str, str]], *, now: f
     known = health_words(each.health, now=now) if each.health else []
     if each.run is not None:
         known.append(f"it was in run {each.run} last")
-    text = [each.name, *(f"  {line}" for line in lines + (known or ["no run has met it yet"]))]
+    width = looking.columns_of(1) if looking.is_terminal(1) else None
+    text = [each.name, *(f"  {line}" for line in lines)]
+    for line in known or ["no run has met it yet"]:
+        plain = one_line(line.encode("utf-8", "surrogateescape"))
+        text += indented(plain, width=width)
     return "".join(one_line(line.encode("utf-8", "surrogateescape")) + "\n" for line in text)
 
 

@@ -82,7 +82,7 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
         until = hand.until = batch.at + seconds
     if fact.fatal or (batch.ending and hand.failures):
         give_up(batch, hand, fact)
-    elif hand.failures >= trust.patience(batch, hand):
+    elif hand.failures >= trust.patience(batch, hand, broke=broke):
         # Where work of ours is, somebody goes on knocking: it is waited for, though not by who only visits.
         knocks = bool(hand.open) and not (batch.spec.detached or batch.visiting)
         if not (knocks and hand.out):

@@ -26,13 +26,13 @@ def on_probation(batch: Batch, hand: Hand) -> bool:
     return health is not None and health.probation and health.probation_at(batch.at)
 
 
-def patience(batch: Batch, hand: Hand) -> int:
+def patience(batch: Batch, hand: Hand, *, broke: bool = False) -> int:
     """Tries to reach a worker, all failing, after which it is struck: one for a machine known to be bad.
 
-    Unless there is no other host to work on meanwhile.
+    Unless there is no other host to work on meanwhile, or it was there just now and its line `broke`.
     """
     others = any(other.line is Line.UP for other in batch.hands.values())
-    return 1 if others and on_probation(batch, hand) else STRIKES
+    return 1 if others and not broke and on_probation(batch, hand) else STRIKES
 
 
 def strike(batch: Batch, hand: Hand, fault: Fault, why: str, *, rests: bool = True) -> None:

@@ -90,7 +90,12 @@ class Health(Struct, frozen=True, kw_only=True):
         return min(REST * 2.0 ** max(0, round(self.strikes_at(at)) - 1), LONGEST_REST)
 
     def struck(self, at: float, fault: str, why: str) -> Health:
-        """After one more strike; the same fault told again at once is none."""
+        """After one more strike; the same fault told again at once is none.
+
+        Who has lost or refused jobs, and goes out of reach on top of that, has still to show that it does neither.
+        """
+        if self.probation and fault == Fault.UNREACHABLE:
+            fault = self.fault
         again = self.probation and fault == self.fault and 0.0 <= at - self.struck_at < SAME
         strikes = self.strikes_at(at) + (0.0 if again else 1.0)
         return replace(self, strikes=min(strikes, MOST), struck_at=at, fault=fault, why=why, probation=True)

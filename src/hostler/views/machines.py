@@ -6,6 +6,7 @@ Made of plain values and the moment at which they are told. What nobody knows is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 from msgspec import Struct
@@ -20,6 +21,8 @@ from hostler.views.text import one_line
 TOLD = 0.1
 #: Seconds by which a clock may be wrong before anybody is told: a round trip is in it.
 SKEWED = 2.0
+#: Columns from which on there is room for all that is told.
+ROOMY = 140
 #: What each fault makes of a host that has not yet shown that it is well.
 NEXT = {
     Fault.UNREACHABLE: "not reached since",
@@ -64,6 +67,8 @@ def hosts_table(hosts: Sequence[Listed], *, now: float, width: int, colour: bool
     ]  # fmt: skip
     rows = [_row(each, now=now) for each in hosts]
     used = [i for i in range(len(heads)) if i < 3 or any(row[i] not in ("", "-") for row in rows)]
+    if width < ROOMY and len(heads) - 1 in used:
+        used = [i for i in used if heads[i].head != "tags"]  # why it was struck is worth more than its tags
     return table(
         [heads[i] for i in used], [[row[i] for i in used] for row in rows], width=width, colour=colour
     )
@@ -142,6 +147,17 @@ def ago(seconds: float) -> str:
     ('0s', '1m30s')
     """
     return format_duration(max(0.0, float(int(seconds))))
+
+
+def indented(text: str, *, width: int | None) -> list[str]:
+    """A sentence in as many lines as it takes, the first one indented by two; None takes one.
+
+    >>> indented("it is well", width=None)
+    ['  it is well']
+    """
+    if width is None:
+        return [f"  {text}"]
+    return wrap(text, max(20, width), initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def clock(skew: float | None) -> str:
