@@ -92,7 +92,7 @@ def shell(trial: Trial) -> Iterator[Tally]:
             said, made = spoken.run(opening[:place]), spoken.spool.exists()
             harm = [f"opening, {place} bytes: {said!r}, made: {made}"] if said or made else []
             yield Tally(tries=1, wrong=len(harm), evidence=tuple(harm))
-        spoken.open()
+        spoken.open(lease=3600.0)
         size = len(_message(spoken, 1))
         for serial, place in enumerate(trial.pick(range(size), sample=20), 1):
             text, harm = _message(spoken, serial), []
