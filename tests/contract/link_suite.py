@@ -254,6 +254,21 @@ class LinkContract:
         assert not ear.of(Result)
         await link.close(forget=True, deadline=SOON)
 
+    async def test_who_comes_after_a_jobs_end_is_told_when_it_began(self, far: Far) -> None:
+        link = far.link()
+        _, ear = await opened(link)
+        link.start([self.start(far, Act(seconds=0.3))])
+        await ear.one(Began, 1)
+        await link.close(forget=False, deadline=SOON)
+        await asyncio.sleep(2.0)  # nobody listens: that is what this is about
+        link = far.link(epoch=2)
+        _, ear = await opened(link, ask=[1])
+        link.follow(1, out=0, err=0)
+        link.ready()
+        assert (await ear.one(Result, 1)).elapsed < 1.5
+        assert ear.of(Began, 1)[0].ago >= 1.9
+        await link.close(forget=True, deadline=SOON)
+
     # -- the fence --------------------------------------------------------------------------------------------
 
     async def test_a_serial_that_is_sent_twice_starts_once(self, far: Far) -> None:

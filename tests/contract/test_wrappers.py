@@ -31,7 +31,7 @@ class TestLimited(InMemory):
 
 class TestRetrying(InMemory):
     def around(self, transport: Transport) -> Transport:
-        return RetryingTransport(transport, clock=Hurried())
+        return RetryingTransport(transport, tries=9, clock=Hurried())
 
 
 class TestPooled(InMemory):
@@ -45,7 +45,7 @@ class TestAllOverSsh(OverSsh):
     kind = AsyncsshTransport
 
     def around(self, transport: Transport) -> Transport:
-        stubborn = RetryingTransport(LimitedTransport(transport, limit=3), clock=Hurried())
+        stubborn = RetryingTransport(LimitedTransport(transport, limit=3), tries=9, clock=Hurried())
         return PooledTransport(stubborn, idle=0.2)
 
 
@@ -162,7 +162,7 @@ async def test_a_pool_closed_under_those_who_wait_tells_them() -> None:
 async def test_a_host_that_comes_up_in_time_is_reached() -> None:
     box, clock = MemoryHost(address="box", listening=False), Hurried()
     connecting = asyncio.create_task(
-        RetryingTransport(MemoryTransport([box]), clock=clock).connect(BOX, deadline=60.0)
+        RetryingTransport(MemoryTransport([box]), tries=9, clock=clock).connect(BOX, deadline=60.0)
     )
     while clock.seconds < 5:
         await asyncio.sleep(0)
@@ -177,11 +177,15 @@ async def test_one_that_does_not_is_told_of_within_the_deadline_and_a_refusal_at
         [MemoryHost(address="box", listening=False), MemoryHost(address="shut", accepts=False)]
     )
     with pytest.raises(Unreachable, match="connection refused"):
-        await RetryingTransport(hosts, clock=clock).connect(BOX, deadline=60.0)
+        await RetryingTransport(hosts, tries=9, clock=clock).connect(BOX, deadline=60.0)
     assert 30 < clock.seconds < 60
     before = clock.seconds
+    with pytest.raises(Unreachable):
+        await RetryingTransport(hosts, tries=3, clock=clock).connect(BOX, deadline=60.0)
+    assert clock.seconds == before + 1.5
+    before = clock.seconds
     with pytest.raises(HostRefused, match="no key accepted"):
-        await RetryingTransport(hosts, clock=clock).connect(replace(BOX, address="shut"), deadline=60.0)
+        await RetryingTransport(hosts, tries=9, clock=clock).connect(replace(BOX, address="shut"), deadline=60.0)
     assert clock.seconds == before
 
 

@@ -117,7 +117,12 @@ def test_a_dry_run_shows_the_commands_and_reaches_nothing(hostler: Hostler) -> N
         os.fsdecode(b"\x1b[31m"),
     )
     assert (done.code, done.out) == (0, b"echo 'a b' 1 | wc\necho 'c\\nd' 2 | wc\necho '^[[31m' 3 | wc\n")
-    assert done.err == "hostler: dry run: 3 jobs on 2 hosts\n"
+    assert done.err == (
+        "hostler: dry run: 3 jobs on 2 hosts\nhostler: 127.254.254.254, 127.254.254.253: by asyncssh, "
+        "as nothing in your SSH configuration needs the ssh program\n"
+    )
+    done = hostler("batch", "--dry-run", *nobody, "--transport", "openssh", "--", "echo", ":::", "a")
+    assert done.err.endswith("by openssh, as --transport or a setting says\n")
     assert hostler("batch", "--dry-run", "-q", "--", "cp", "{.}", ":::", "a b.c").out == b"cp 'a b'\n"
     assert not (hostler.folder / "state").exists()
     many = hostler(

@@ -113,7 +113,7 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
         hosts = [] if unnamed else housed(chosen_hosts(options), options)
         refuse_unreachable(hosts, how)
         if options["dry_run"]:
-            return dry_run(source, template, hosts=hosts, launch=how.launch, quiet=how.quiet)
+            return dry_run(source, template, hosts=hosts, how=how)
         import asyncio
 
         from hostler.cli.starting import begin

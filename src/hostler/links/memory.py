@@ -222,6 +222,12 @@ class MemoryHost:
             self.log.append(("+", self._id(start)))
             attempt.task = self.spawn(self._work(attempt))
 
+    def late(self) -> None:
+        """Say of what has ended while nobody listened when it began."""
+        for serial, attempt in self.ended.items():
+            if not attempt.said:
+                self.say(Began(serial, self.clock.steady() - attempt.began))
+
     def tell(self) -> None:
         """Say what there is to say: output within the credit, results behind their output."""
         line = self._line
@@ -396,6 +402,7 @@ class MemoryLink:
         if self._up:
             self.is_ready = True
             self.allowed += CREDIT
+            self._memory.late()
             self._memory.tell()
 
     def revoke(self, serials: Sequence[int]) -> None:

@@ -1,6 +1,7 @@
-"""Hosts that did not answer, tried again with growing delays: for one-shot work, which has nobody above it that would.
+"""Hosts that did not answer, tried again with growing delays: for who comes by once and has nobody above that would.
 
-A batch has its engine for that. It must never try again what was refused: the same try would fail again.
+That is a visit to a run's hosts; a batch at work has its engine for it. It must never try again what was refused: the
+same try would fail again.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ PAUSE, LONGEST = 0.5, 15.0
 
 
 class RetryingTransport:
-    """A ports.Transport around another."""
+    """A ports.Transport around another that tries `tries` times."""
 
-    def __init__(self, inner: Transport, *, clock: Clock | None = None) -> None:
-        self._inner, self._clock = inner, clock or SystemClock()
+    def __init__(self, inner: Transport, *, tries: int, clock: Clock | None = None) -> None:
+        self._inner, self._tries, self._clock = inner, tries, clock or SystemClock()
 
     async def connect(self, host: Host, *, deadline: float) -> Connection:
-        """Open a line, however many tries fit into `deadline` seconds.
+        """Open a line, as far as the tries fit into `deadline` seconds.
 
         Raises the last try's Unreachable, HostRefused and HostKeyMismatch at once.
         """
         until, pause = self._clock.steady() + deadline, PAUSE
-        left = deadline
+        left, tried = deadline, 0
         while True:
             try:
                 return await self._inner.connect(host, deadline=left)
             except Unreachable:
-                left = until - self._clock.steady() - pause
-                if left <= 0:
+                left, tried = until - self._clock.steady() - pause, tried + 1
+                if left <= 0 or tried >= self._tries:
                     raise
             await self._clock.sleep(pause)
             pause = min(2 * pause, LONGEST)

@@ -44,6 +44,9 @@ from hostler.wiring.wanted import Wanted
 from hostler.wiring.ways import link
 from hostler.work.batch import BatchWork, Setting
 
+#: How often who only visits tries a host: one that stops a run gives each up at its first failure.
+TRIES = 3
+
 
 async def submit(
     store: RowStore,
@@ -131,7 +134,7 @@ async def open_batch(
     printer.names = Names(workers)
     news.names = {worker.id: worker.host.name for worker in rows.workers}
     assert store.folder is not None
-    reach = reach or Reach(store.folder, wanted=wanted)
+    reach = reach or Reach(store.folder, wanted=wanted, tries=TRIES if visit else 1)
     reach.say_to(console.note)
     choosing, transport = reach.choosing, reach.transport
     batch = Batch.load(replace(rows, last_seen=claim.last_seen))

@@ -20,6 +20,7 @@ from hostler.wiring.wanted import Wanted
 
 if TYPE_CHECKING:
     from hostler.transports.asyncssh import AsyncsshTransport
+    from hostler.transports.dryrun import Planned
     from hostler.transports.needs import Needs
     from hostler.transports.openssh import OpensshTransport
 
@@ -30,11 +31,11 @@ class Reach:
     Remarks, a line each, wait until there is somebody to say them to.
     """
 
-    def __init__(self, state: Path, *, wanted: Wanted) -> None:
+    def __init__(self, state: Path, *, wanted: Wanted, tries: int = 1) -> None:
         self._unsaid: list[str] = []
         self._say: Callable[[str], None] = self._unsaid.append
         self.choosing = ways(state, wanted=wanted, say=lambda text: self._say(text))
-        self.transport = limited(self.choosing, wanted=wanted)
+        self.transport = limited(self.choosing, wanted=wanted, tries=tries)
         self.ahead = Ahead(self.transport, deadline=wanted.connect_timeout)
 
     def say_to(self, say: Callable[[str], None]) -> None:
@@ -45,8 +46,10 @@ class Reach:
         self._unsaid.clear()
 
 
-def ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Choosing:
-    """Every way to hosts, and the choice among them; `why` tells it without contacting a host."""
+def ways(
+    state: Path, *, wanted: Wanted, say: Callable[[str], None], dry: Callable[[Planned], None] | None = None
+) -> Choosing:
+    """Every way to hosts, and the choice among them; with `dry` the choice is made, and each step told instead."""
     from hostler.transports.logins import Secrets
     from hostler.transports.sshlib import load
 
@@ -84,11 +87,20 @@ def ways(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> Choosing
         )
 
     every: dict[str, Callable[[], Transport]] = {"asyncssh": asyncssh, "openssh": openssh, "local": local}
+    if dry is not None:
+        from hostler.transports.dryrun import DryRunTransport
+
+        every = dict.fromkeys(every, lambda: DryRunTransport(dry))
     return Choosing(every, usual=wanted.transport or "auto", needs=lambda host: needs().of(host))
 
 
-def limited(choosing: Choosing, *, wanted: Wanted) -> Transport:
-    """How hosts are reached: each its own way, and not too many at once."""
+def limited(choosing: Choosing, *, wanted: Wanted, tries: int = 1) -> Transport:
+    """How hosts are reached: each its own way, not too many at once, and so many times where they don't answer."""
     from hostler.transports.limited import LimitedTransport
 
-    return LimitedTransport(choosing, limit=wanted.forks or BatchSpec().forks)
+    polite = LimitedTransport(choosing, limit=wanted.forks or BatchSpec().forks)
+    if tries == 1:
+        return polite
+    from hostler.transports.retrying import RetryingTransport
+
+    return RetryingTransport(polite, tries=tries)

@@ -91,6 +91,10 @@ _htell() {
 		set -- $_hr "$1" "$2"
 		IFS=$_hifs
 		[ $(($5 + $6)) -le "${_hinline:-8192}" ] && _hwhole=1
+		# Who listens only now can't tell from the end when it began.
+		_hbegan=$_ht
+		{ [ -n "$_hwas" ] || read -r _hbegan <"$_hd/b"; } 2>/dev/null
+		[ $((_ht - _hbegan - $4)) -gt 100 ] && _hbeganago "$_hn"
 		echo "E $_hn $1 $2 $3 $4 $5 $6 $_hwhole $_hdetail"
 		[ "$_hwhole" = 1 ] && [ "$5" -gt 0 ] && head -c "$5" "$_hd/out"
 		[ "$_hwhole" = 1 ] && [ "$6" -gt 0 ] && head -c "$6" "$_hd/err"

@@ -202,7 +202,12 @@ class Table:
     def retell(self) -> None:
         """Every follow has been said: results that are not acknowledged may be told, output may flow."""
         self.voice.ready = True
+        now = time.monotonic()
         for attempt in list(self.ended.values()):
+            if (
+                attempt.began and not attempt.said
+            ):  # who comes after its end can't tell from that when it began
+                self.voice.began(attempt, now)
             self.voice.ended(attempt, [])
 
     def kill(self, serials: "tuple[int, ...]", grace: float, ending: int, now: float) -> None:
