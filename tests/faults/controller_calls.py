@@ -20,6 +20,7 @@ from pathlib import Path
 
 from hostler.stores.sqlite import open_store
 from tests.command import ALL, Running
+from tests.door import entry
 from tests.faults.forking import QuickHostler
 from tests.faults.frame import Tally, Trial, fault
 from tests.faults.injecting import attached, killing, need_strace, places, watching
@@ -63,8 +64,9 @@ RUN_CODE = 1
 class Place:
     """Hosts for all tries of a fault, and what a try begins with: a state folder with or without a store."""
 
-    def __init__(self, trial: Trial, lab: Lab, *, store: bool) -> None:
+    def __init__(self, trial: Trial, lab: Lab, *, store: bool, python: bool) -> None:
         self.trial, self.lab = trial, lab
+        self.sheet = "" if python else sheet(lab)
         self.template = trial.folder / "template"
         self.template.mkdir(mode=0o700)
         if store:
@@ -75,6 +77,9 @@ class Place:
         """A command with a state folder of its own."""
         made = QuickHostler(self.trial.folder / name, self.lab)
         shutil.copytree(self.template, made.folder / "state")
+        (made.folder / "hosts.yaml").write_text(self.sheet)
+        if self.sheet:  # they are to be known by it alone
+            made.env["HOSTLER_SANDBOX_DIR"] = str(made.folder / "none")
         try:
             yield made
         finally:
@@ -82,16 +87,24 @@ class Place:
 
 
 @contextmanager
-def ground(trial: Trial, *, store: bool) -> Iterator[Place]:
+def ground(trial: Trial, *, store: bool = True, python: bool = True) -> Iterator[Place]:
     """One host, and where each try begins."""
     with Lab(path=trial.folder / "lab") as lab:
         lab.shared(1)
-        yield Place(trial, lab, store=store)
+        yield Place(trial, lab, store=store, python=python)
+
+
+def sheet(lab: Lab) -> str:
+    """The host in an inventory, as one without Python."""
+    (host,) = lab.shared(1)
+    spool = dict(host.vars)["spool"]
+    return "hosts:\n" + entry(host, "sh1").replace("}\n", f", vars: {{spool: '{spool}', python: none}}}}\n")
 
 
 def submitted(hostler: QuickHostler, *, held: bool = False) -> Running:
     """A run of the plan, just begun."""
-    words = ["batch", *ALL, "-j", "2", *PLAN.options, *PLAN.words(hostler.folder / "effects")]
+    given = ALL if not (hostler.folder / "hosts.yaml").stat().st_size else ("-i", "hosts.yaml")
+    words = ["batch", *given, "-j", "2", *PLAN.options, *PLAN.words(hostler.folder / "effects")]
     return hostler.start(*words, stdin=PLAN.lines, held=held)
 
 
@@ -119,8 +132,15 @@ def under(strace: list[str], running: Running) -> int:
 @fault("controller killed at each call of a run", sample=4.0, full=300.0)
 def whole(trial: Trial) -> Iterator[Tally]:
     """Submit, dispatch, record, acknowledge, finish."""
-    with ground(trial, store=True) as place:
+    with ground(trial) as place:
         yield from every(place, submitted, calls=CALLS, sample=3)
+
+
+@fault("controller killed at each call of a run, no Python there", sample=2.0, full=300.0)
+def without_python(trial: Trial) -> Iterator[Tally]:
+    """The same over attempt.sh."""
+    with ground(trial, python=False) as place:
+        yield from every(place, submitted, calls=CALLS, sample=1)
 
 
 @fault("controller killed at each call of making a store", sample=2.0, full=200.0)
@@ -133,7 +153,7 @@ def making(trial: Trial) -> Iterator[Tally]:
 @fault("controller killed at each call of a resume", sample=3.0, full=240.0)
 def resuming(trial: Trial) -> Iterator[Tally]:
     """Taking up what a killed controller left: claim, ask, follow, record, acknowledge, finish."""
-    with ground(trial, store=True) as place:
+    with ground(trial) as place:
         yield from every(place, interrupted, calls=CALLS, sample=2)
 
 
