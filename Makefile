@@ -14,12 +14,12 @@ PYTEST ?=
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench ci format venv clean openssh accounts faults soak chaos
+.PHONY: help demo test test-all check bench ci format venv clean openssh accounts faults soak chaos test-plain
 
 help:
 	@echo 'make demo      1,000 jobs over two real SSH hosts on this machine'
 	@echo 'make test      the tests that take seconds (PYTEST="..." adds words for pytest)'
-	@echo 'make test-all  every test'
+	@echo 'make test-all  every test, those about rights and processes also as a plain user (make test-plain)'
 	@echo 'make check     formatting, lint, types, layers'
 	@echo 'make ci        check, then test'
 	@echo 'make faults    hostler injured in every way we know; one table, which must be zeros'
@@ -38,6 +38,14 @@ test: $(READY) openssh accounts
 
 test-all: $(READY) openssh accounts
 	@$(PY) -m pytest -n 2 $(PYTEST)
+	@[ "$$(id -u)" != 0 ] || $(MAKE) --no-print-directory test-plain
+
+# Suites in which it matters who one is; root may do what others may not, and so notices less.
+PLAIN := $(wildcard $(addprefix tests/integration/test_, sandbox*.py runner_*.py attempt_*.py store_*.py ssh_*.py \
+	settings_command.py batch_crash.py batch_local.py batch_signals*.py batch_bad_*.py postgres_store.py))
+
+test-plain: $(READY) openssh accounts
+	@tools/plain $(PY) -m pytest -p no:cacheprovider -n 2 $(PYTEST) $(PLAIN)
 
 check: $(READY)
 	@$(PY) -m ruff format --check --quiet --diff .
