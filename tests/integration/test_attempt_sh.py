@@ -183,6 +183,18 @@ def test_an_attempt_whose_keeper_is_killed_is_lost_and_nothing_of_it_stays(plain
     assert not [pid for pid in plain.left() if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def test_nothing_begins_once_the_lease_is_over_although_nobody_watched(plain: Spoken) -> None:
+    """As on a host that stood still with a start half read: another host may have the job by now."""
+    plain.open(lease=0.5)
+    time.sleep(0.6)
+    plain.ask(say.starting([plain.start(1, "true")]))
+    wait_until((plain.spool / "x").exists, what="the lease known to be over")
+    assert any(getattr(one, "why", "") == "the lease has ended" for one in plain.ask(b""))
+    assert not plain.begun(1) and plain.open(1)[1:] == [Stands(1, 0)]
+    plain.ask(say.starting([plain.start(1, "true")]))
+    assert isinstance(plain.result(1), Result) and plain.begun(1) == 1
+
+
 def test_what_was_claimed_by_a_worker_that_died_before_it_began_is_told_as_lost(plain: Spoken) -> None:
     plain.open()
     start = say.starting([plain.start(1, "true")]).removesuffix(b"_hbegin\n")

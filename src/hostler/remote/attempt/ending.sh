@@ -135,10 +135,8 @@ _hwatch() {
 	_hclaim w || { _halive "$_hD/w" || { rm -f "$_hD/w" && _hclaim w; } || { rm -f "$_hname"; return; }; }
 	while [ -d "$_hD/a" ] && [ "$_hidle" -lt 10 ]; do
 		_hrest
-		_hnow
-		_hturn=$((_hturn + 1)) _hidle=$((_hidle + 1)) _hdl=
-		{ read -r _hdl _hlen <"$_hD/lease"; } 2>/dev/null
-		if [ "${_hdl:-$((_ht + 1))}" -le "$_ht" ]; then
+		_hturn=$((_hturn + 1)) _hidle=$((_hidle + 1))
+		if _hover; then
 			_hexpire "$_hgrace"
 			break
 		fi

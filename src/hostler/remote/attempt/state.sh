@@ -91,6 +91,14 @@ _hfloor() { _hf=0; { read -r _hf <"$_hD/floor"; } 2>/dev/null; }
 # Whether attempt N was here and is forgotten.
 _hgone() { [ -e "$_hD/g/$1" ] || { _hfloor && [ "${1#"${1%%[!0]*}"}" -le "${_hf:-0}" ]; }; }
 
+# Whether the lease is over; the time into _ht.
+_hover() {
+	_hnow
+	_hdl=
+	{ read -r _hdl _hlen <"$_hD/lease"; } 2>/dev/null
+	[ "${_hdl:-$((_ht + 1))}" -le "$_ht" ]
+}
+
 # Forget what waits, as if it had never come.
 _hdrop() {
 	for _hd in "$_hD"/a/*; do

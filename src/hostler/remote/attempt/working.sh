@@ -6,6 +6,8 @@ _hnext() {
 		_hn=${_hd##*/}
 		[ -e "$_hD/c/$_hn" ] && continue
 		_hread "$_hn" && _hclaim "c/$_hn" || continue
+		# A host that stood still may be later than its watch knows: its work may be another's by now.
+		_hover && : >"$_hD/x"
 		if [ -e "$_hD/x" ] || _hgone "$_hn"; then
 			rm -rf "$_hd" "$_hD/c/$_hn"
 			continue
