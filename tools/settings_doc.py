@@ -7,6 +7,7 @@ touch the words around them.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 from hostler.cli.settling import tree
@@ -16,15 +17,19 @@ PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
 
 def guarded() -> str:
-    """The flags that a project's file may not set."""
-    rows = ["| flag | names |", "|---|---|"]
-    for words, fields in tree().items():
-        rows += [
-            f"| `{' '.join(words)} --{field.key}` | {field.names} |"
-            for field in fields.values()
-            if field.names and not field.never
-        ]
-    return "\n".join(rows)
+    """The flags that a project's file may not set; one that most verbs have is told once."""
+    named = [
+        (" ".join(words), field.key, field.names)
+        for words, fields in tree().items()
+        for field in fields.values()
+        if field.names and not field.never
+    ]
+    count = Counter(key for _, key, _ in named)
+    told = dict.fromkeys(
+        (f"--{key}` of every verb that has it" if count[key] > 3 else f"{verb} --{key}`", names)
+        for verb, key, names in named
+    )
+    return "\n".join(["| flag | names |", "|---|---|", *(f"| `{flag} | {names} |" for flag, names in told)])
 
 
 def variables() -> str:
