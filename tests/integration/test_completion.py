@@ -150,6 +150,7 @@ def test_what_bash_is_given(hostler: Hostler) -> None:
     assert bash(hostler, "hostler log last 1", "1") == ["1", "10", "11", "12"]
     assert bash(hostler, "hostler explain 1 sand", "sand") == ["sandbox1", "sandbox2"]
     assert bash(hostler, "hostler sandbox d", "d") == ["down"]
+    assert bash(hostler, "hostler sandbox faults sandbox1 fr", "fr") == ["freeze", "freeze-runner"]
     assert bash(hostler, "hostler config show sandbox u", "u") == ["up"]
     assert bash(hostler, "hostler batch --resume ", "") == ["last", "1"]
     assert "--tag" in bash(hostler, "hostler batch --t", "--t")

@@ -232,6 +232,11 @@ def _sandbox(line: _Line, current: str) -> Iterator[Candidate]:
 
     for host in hosts():
         yield host.name, host.endpoint
+    if line.words[-1:] == ("faults",):
+        from hostler.providers.sandbox_faults import CLEAR, FAULTS
+
+        yield CLEAR, "take the fault back"
+        yield from ((each.name, each.about) for each in FAULTS)
 
 
 def _runs(line: _Line, current: str) -> Iterator[Candidate]:
