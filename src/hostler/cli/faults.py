@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hostler.providers.sandbox_files import Entry
 
 LIST = "list"
-SECONDS = 20.0
+SECONDS = 30.0
 
 
 @click.command(
