@@ -18,7 +18,7 @@ from pathlib import Path
 from _pytest.outcomes import OutcomeException
 
 from tests.faults.frame import CannotTry, Fault, Tally, found
-from tests.faults.table import markdown, put_into, text
+from tests.faults.table import put_into, text
 
 SEED = 1
 FOLDER = "hostler-faults-"
@@ -57,7 +57,7 @@ def main(words: Sequence[str]) -> int:
         command = " ".join(
             ["tools/faults", *(word for word in words if word != "--into" and word != str(given.into))]
         )
-        put_into(given.into, mark=given.under, table=markdown(rows, command=command))
+        put_into(given.into, rows, mark=given.under, command=command, whole_table=not given.words)
     return 0 if all(row.clean for row in rows) else 1
 
 
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"where it is injured ({SEED})")
     parser.add_argument("--seconds", type=float, metavar="N", help="how long each may take, about")
     parser.add_argument(
-        "--into", type=Path, metavar="FILE", help="put the table between its marks in this page"
+        "--into", type=Path, metavar="FILE", help="put the rows between their marks in this page"
     )
     return parser
 

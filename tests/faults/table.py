@@ -32,22 +32,27 @@ def text(rows: Sequence[Tally]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown(rows: Sequence[Tally], *, command: str) -> str:
-    """The rows as Markdown, with the machine, the versions and the command that made them."""
-    lines = [_row(COLUMNS), _row(("---", "--:", "--:", "--:", "--:", "---"))]
-    lines += [_row(_cells(row)) for row in rows]
-    lines += ["", f"{_machine()}. `{command}`, {time.strftime('%Y-%m-%d')}."]
-    return "\n".join(lines) + "\n"
+def put_into(page: Path, rows: Sequence[Tally], *, mark: str, command: str, whole_table: bool) -> None:
+    """Put rows as Markdown between their marks in a page, with the machine, the versions and the command.
 
-
-def put_into(page: Path, *, mark: str, table: str) -> None:
-    """Put a table between its marks in a page. Raises SystemExit where they are missing."""
+    Unless they are the `whole_table`, rows of other names that stand there stay. Raises SystemExit without marks.
+    """
     whole, begin, end = page.read_text(), f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
     head, found, rest = whole.partition(begin)
-    _, closed, tail = rest.partition(end)
+    there, closed, tail = rest.partition(end)
     if not (found and closed):
         raise SystemExit(f"{page}: no line {begin.strip()} with {end} behind it")
-    page.write_text(f"{head}{begin}{table}{end}{tail}")
+    new = {row.fault: _row(_cells(row)) for row in rows}
+    old = (
+        {}
+        if whole_table
+        else {line.split("|")[1].strip(): line for line in there.splitlines() if "|" in line}
+    )
+    old = {name: line for name, line in old.items() if name not in ("fault", "---")}
+    lines = [_row(COLUMNS), _row(("---", "--:", "--:", "--:", "--:", "---")), *(old | new).values()]
+    again = "" if not old.keys() - new.keys() else ", the last of several that made these rows"
+    lines += ["", f"{_machine()}. `{command}`, {time.strftime('%Y-%m-%d')}{again}."]
+    page.write_text("\n".join([head + begin + lines[0], *lines[1:], end + tail]))
 
 
 def _cells(row: Tally) -> tuple[str, ...]:
