@@ -158,7 +158,7 @@ class StoreContract:
         assert await waiting(store, mine.claim.run) == [
             Queued(2, (b"2",), tries=0, attempts=1, avoid=None),
             Queued(3, (b"3",), tries=0, attempts=1, avoid=2),
-            Queued(1, (b"1",), tries=1, attempts=1, avoid=2, since=AT),
+            Queued(1, (b"1",), tries=1, attempts=1, avoid=2, since=AT + 2),
         ]
 
     async def test_requeued_jobs_wait_again_with_all_their_tries(self, store: RowStore) -> None:
