@@ -220,3 +220,29 @@ def test_two_sessions_on_a_line_are_enough(hostler: Hostler, tools: Path, tmp_pa
             assert db.execute("SELECT count(*) FROM attempt").fetchone() == (40,)
     finally:
         sshd.stop()
+
+
+def test_one_session_on_a_line_is_refused_with_the_way_out_before_any_job_begins(
+    hostler: Hostler, tools: Path, tmp_path: Path, effects: Effects
+) -> None:
+    home = tmp_path / "sshd" / "home"
+    sshd = OwnSshd(tmp_path / "sshd", lines=[f"SetEnv HOME={home} PATH={tools}", "MaxSessions 1"])
+    try:
+        (hostler.folder / "one.yaml").write_text(
+            f"hosts:\n  box: {{address: {sshd.host.address}, port: {sshd.host.port}, user: {sshd.host.user}, "
+            f"identity: {sshd.host.identity}, vars: {{spool: {tmp_path / 'spool'}}}}}\n"
+        )
+        done = hostler("batch", "-i", "one.yaml", "--", "sh", "-c", f"echo x >> {effects}", ":::", "a")
+        assert done.code == 4, done.err
+        assert "two sessions are needed on a line, and its sshd grants one: set MaxSessions to 2" in done.err
+        assert effects.lines == [] and hostler.json("status", "last")["counts"] == {"queued": 1}
+    finally:
+        sshd.stop()
+
+
+def test_a_limit_for_the_disk_that_sh_cannot_keep_is_refused(
+    hostler: Hostler, hosts: list[str], effects: Effects
+) -> None:
+    done = hostler("batch", *hosts, "--spool-max", "1M", "--", "sh", "-c", f"echo x >> {effects}", ":::", "a")
+    assert done.code == 4 and "--spool-max needs Python there, and no python3" in done.err
+    assert effects.lines == []

@@ -32,6 +32,12 @@ from hostler.remote.attempt_source import BOOT, message
 DEADLINE = 120.0
 #: Seconds for which a host may refuse another session before its line is given up.
 PATIENCE = 10.0
+#: The same for the first command, beside which no other has just ended; and what is said when there is none.
+ALONE = 0.5
+SESSIONS = (
+    "without Python there two sessions are needed on a line, and its sshd grants one: set MaxSessions to 2 or more in "
+    "its sshd_config, or install Python 3.6 or later"
+)
 #: Bytes of words that go out as one message, and acknowledgements after which old marks are swept there.
 WORDS, SETTLE = 128 << 10, 256
 
@@ -79,6 +85,14 @@ class AttemptLink:
                 self._stream = await connection.stream(BOOT, deadline=deadline)
                 self._stream.write(message(body))
                 hello = await self._hello(self._stream, answers, ask)
+                await self._command(
+                    b"", patience=ALONE
+                )  # it renews the lease; and no job begins on a line for one
+        except Unreachable as error:
+            await connection.close()
+            if "no more sessions" not in error.why:
+                raise
+            raise HostRefused(self.host.name, SESSIONS) from error
         except TimeoutError:
             await connection.close()
             raise LineLost(self.host.name, f"its sh did not answer within {deadline:.0f}s") from None
@@ -87,7 +101,6 @@ class AttemptLink:
             raise
         self._open.update(ask)
         self._high = max(ask, default=0)
-        self._urgent.set()  # the first word renews the lease
         listen = self._listen(self._stream, answers)
         for work in (listen, self._starts(), self._urgents(), self._fetches(), self._renew()):
             self._tasks.append(asyncio.create_task(work, name=f"attempts on {self.host.name}"))
@@ -208,12 +221,12 @@ class AttemptLink:
 
     # -- what goes out ------------------------------------------------------------------------------------------
 
-    async def _command(self, body: bytes) -> None:
+    async def _command(self, body: bytes, *, patience: float = PATIENCE) -> None:
         """One remote command: say something, take in what is answered. Raises HostError, ValueError."""
         nonce, began = secrets.token_hex(8), self._clock.steady()
         enter = say.entering(self._spool, epoch=self._brief.epoch, line=self._line, stamp=self._stamp)
         text = message(say.beginning(self._shell, nonce) + enter + body + b"_hdone\n")
-        finished = await self._through(text)
+        finished = await self._through(text, patience)
         answers, held = Answers(nonce), 0
         times = []
         for one in answers.feed(finished.stdout):
@@ -226,7 +239,7 @@ class AttemptLink:
             held = times[-1] - times[0]
             self._renewed(times[0], max(0.0, self._clock.steady() - began - held / 100))
 
-    async def _through(self, text: bytes) -> Finished:
+    async def _through(self, text: bytes, patience: float) -> Finished:
         """Run it when there is a channel: a host that refuses one beside others gets fewer at a time."""
         assert self._connection is not None
         until = 0.0
@@ -235,7 +248,7 @@ class AttemptLink:
                 self._freed.clear()
                 await self._freed.wait()
             self._busy += 1
-            until = until or self._clock.steady() + PATIENCE
+            until = until or self._clock.steady() + patience
             try:
                 return await self._connection.run(
                     BOOT, stdin=text, deadline=DEADLINE, limit=BATCH + (256 << 10)

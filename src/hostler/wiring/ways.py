@@ -11,7 +11,7 @@ from hostler.links.brief import Brief
 from hostler.links.choosing import Choices, ChoosingLink
 from hostler.links.runner import RunnerLink
 from hostler.links.sudo import Sudo
-from hostler.model.runs import Worker
+from hostler.model.runs import BatchSpec, Worker
 from hostler.model.secrets import Secret
 from hostler.ports import Transport
 from hostler.stores.store import Claim
@@ -55,5 +55,6 @@ def link(
 
         return AttemptLink(worker.host, brief=brief, transport=transport, clock=SystemClock())
 
-    unable = "--as" if spec.as_user else "--pty" if spec.pty else ""
+    capped = spec.spool_max != BatchSpec().spool_max
+    unable = "--as" if spec.as_user else "--pty" if spec.pty else "--spool-max" if capped else ""
     return ChoosingLink(runner, attempts=by_sh, choices=choices, spool=worker.spool, unable=unable)
