@@ -35,6 +35,8 @@ class Ahead:
             if host.var("python") != "none" and host not in self._begun:
                 self._begun[host] = asyncio.create_task(self._call(host), name=f"ahead {host.name}")
                 asyncio.get_running_loop().call_later(IDLE, self._drop, host)
+        if self._begun:
+            asyncio.get_running_loop().call_soon(source.parcel)  # made while the first host is being reached
 
     async def take(self, host: Host) -> Begun | None:
         """The line to a host, which is the caller's from now on; None where none was begun, or it had failed by now.

@@ -9,7 +9,7 @@ import hashlib
 import re
 import zlib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 MODULES = (
     "wire", "rules", "spool", "log", "files", "processes", "hunting", "cutting", "terminals", "telling",
@@ -53,8 +53,8 @@ def bare(text: str) -> str:
 @cache
 def source() -> bytes:
     """The whole runner as one Python source."""
-    folder = files("hostler.remote.runner")
-    texts = [bare((folder / f"{name}.py").read_text()) for name in MODULES]
+    folder = Path(__file__).with_name("runner")
+    texts = [bare((folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
     return OURS.sub("", "".join(texts)).encode()
 
 
