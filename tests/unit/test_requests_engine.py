@@ -130,6 +130,13 @@ def test_the_next_owner_goes_on_with_a_cancelling_that_was_not_done() -> None:
     assert words(events) == ["job 2: cancelled"]
 
 
+def test_what_had_begun_when_slots_were_taken_away_counts_as_at_work() -> None:
+    batch = at_work(6, slots=3)
+    step(batch, [f.Heard(1, Began(serial, 0.0)) for serial in (1, 2, 3)], at=1.5)
+    ask(batch, Change(slots=1))
+    assert batch.running == 3
+
+
 def test_new_slots_reach_hosts_at_once_and_a_new_timeout_what_has_not_begun() -> None:
     batch = at_work(6)
     step(batch, [f.Heard(1, Began(1, 0.0))], at=1.5)

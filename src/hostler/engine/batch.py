@@ -132,11 +132,16 @@ class Batch:
 
     @property
     def running(self) -> int:
-        """How many jobs are at work, as far as is known: no host works on more than it has slots.
+        """How many jobs are at work, as far as is known: no host begins more than it has slots.
 
-        Those of hosts that we have lost sight of may be, but nobody knows.
+        What had begun when it got fewer goes on. Those of hosts that we have lost sight of may be at work, but nobody
+        knows.
         """
-        return sum(min(len(hand.open), hand.slots) for hand in self.hands.values() if not hand.went)
+        return sum(
+            max(min(len(hand.open), hand.slots), sum(held.started for held in hand.open.values()))
+            for hand in self.hands.values()
+            if not hand.went
+        )
 
     @property
     def ending(self) -> bool:
