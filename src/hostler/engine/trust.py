@@ -73,13 +73,12 @@ def trust(batch: Batch, hand: Hand) -> None:
     batch.happen(HostTrusted(at=batch.at, worker=hand.id))
 
 
-def look(batch: Batch) -> None:
-    """Let those back in whose probe has run for long enough."""
-    for hand in batch.hands.values():
-        if hand.probed and hand.line is Line.UP and batch.at - hand.probed >= PROOF:
-            if hand.open and on_probation(batch, hand):
-                trust(batch, hand)
-            hand.probed = 0.0
+def look(batch: Batch, hand: Hand) -> None:
+    """Let a worker back in whose probe has run for long enough."""
+    if hand.line is Line.UP and batch.at - hand.probed >= PROOF:
+        if hand.open and on_probation(batch, hand):
+            trust(batch, hand)
+        hand.probed = 0.0
 
 
 # -- --strikes ----------------------------------------------------------------------------------------------------
@@ -108,7 +107,7 @@ def retire(batch: Batch, hand: Hand, job: int) -> None:
 
 def let_go(batch: Batch, hand: Hand) -> None:
     """Let a retired worker go once it holds nothing."""
-    if hand.retired and hand.line is Line.UP and not hand.open:
+    if hand.line is Line.UP and not hand.open:
         hand.line = Line.LEAVING
         batch.effects.append(Release(hand.id))
 
@@ -134,7 +133,7 @@ def too_many_bad(batch: Batch) -> str:
         if rule.exceeded(len(worse), hosts=len(batch.hands)):
             return _words(batch, rule, worse)
     hands = batch.hands.values()
-    if hands and batch.counts[JobState.QUEUED] and all(hand.retired for hand in hands):
+    if batch.spec.strikes and hands and batch.counts[JobState.QUEUED] and all(hand.retired for hand in hands):
         return f"--strikes {batch.spec.strikes}: every host has been retired"
     return ""
 

@@ -100,9 +100,11 @@ def decide(batch: Batch) -> None:
     """Look at the whole, and set in motion what it calls for."""
     halt(batch)
     requests.settle(batch)
-    trust.look(batch)
     for hand in batch.hands.values():
-        trust.let_go(batch, hand)
+        if hand.probed:
+            trust.look(batch, hand)
+        if hand.retired:
+            trust.let_go(batch, hand)
         if hand.line is Line.RELEASED and not hand.retired and not nothing_left(batch):
             hand.line = Line.DOWN  # it was let go because all was done, and then more jobs came
         if hand.line is Line.DOWN and wanted(batch, hand):

@@ -113,6 +113,9 @@ class OpenRun:
             phase = "paused"
         elif not up and left:
             phase = "connecting"
+        elif batch.later and not counts[JobState.OPEN]:
+            rest = round(max(0.0, batch.later[0][0] - batch.at))
+            phase = f"{counted(len(batch.later), 'job')} wait for a next try, the first in {format_duration(rest)}"
         elif unseen and not any(hand.open for hand in hands if not hand.went):
             jobs = counted(sum(len(hand.open) for hand in unseen), "job")
             names = listed([self._workers[hand.id].host.name for hand in unseen], shown=2)
