@@ -185,7 +185,9 @@ async def test_one_that_does_not_is_told_of_within_the_deadline_and_a_refusal_at
     assert clock.seconds == before + 1.5
     before = clock.seconds
     with pytest.raises(HostRefused, match="no key accepted"):
-        await RetryingTransport(hosts, tries=9, clock=clock).connect(replace(BOX, address="shut"), deadline=60.0)
+        await RetryingTransport(hosts, tries=9, clock=clock).connect(
+            replace(BOX, address="shut"), deadline=60.0
+        )
     assert clock.seconds == before
 
 
