@@ -7,8 +7,7 @@ look for options in them. Lines are read in blocks and passed on: a list of jobs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from hostler.errors import UsageError
 
@@ -20,9 +19,8 @@ LONGEST_LINE = 16 << 20
 MARKS = (":::", ":::+", "::::", "::::+")
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """A command line in its parts.
+class Split(NamedTuple):
+    """A command line in its parts. (A tuple: what `--help` reads is kept light.)
 
     `command` is what followed `--`, None without one; `sources` has one tuple of words for each `:::`, and `marks`
     which of MARKS stood before it.
