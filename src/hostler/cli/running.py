@@ -246,7 +246,7 @@ async def _work(
         _report(store, claim.run, wanted=wanted, signal_number=run.signal, console=console)
         console.flush(now=True)
         await machines.end()
-        await console.drained()
+        await _read(console, told=bool(signals.seen))
     except asyncio.CancelledError:
         if not signals.seen:
             raise
@@ -306,3 +306,14 @@ async def _launched(machines: Machines, wanted: Wanted, *, token: str) -> list[H
     if not wanted.quiet:
         say(f"launching {counted(wanted.launch, f'{wanted.provider} host')}")
     return await machines.launch(wanted.launch, by=wanted.provider, token=token)
+
+
+async def _read(console: Console, *, told: bool) -> None:
+    """Wait until readers have taken all; who was told to end and waits for a reader that sleeps says so."""
+    if told:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OFF_SCREEN):
+                await console.drained()
+                return
+        say("what was printed is not being read: waiting for its reader; once more leaves at once")
+    await console.drained()
