@@ -13,7 +13,7 @@ from tests.command import ALL, Effects, Hostler
 from tests.command import effects as effects
 from tests.command import ground as ground
 from tests.command import hostler as hostler
-from tests.door import entry
+from tests.door import Door, entry, inventory
 from tests.lab import Lab, wait_until
 
 ONE = ("--hosts", "sandbox1")
@@ -77,6 +77,23 @@ def test_a_dead_host_is_struck_and_the_next_run_knows_it(own: Hostler, effects: 
     assert "connection refused" in told["dead"]["why"] and told["alive"]["strikes"] == 0
     explained = own.json("explain", "last", "dead")
     assert explained["ledger"]["probation"] is True
+
+
+@pytest.mark.slow  # a struck host is left alone for half a minute
+def test_a_host_that_comes_back_joins_the_run_again(hostler: Hostler, ground: Lab, effects: Effects) -> None:
+    with Door(ground.shared(1)[0]) as one, Door(ground.shared(2)[1]) as two:
+        (hostler.folder / "doors.yaml").write_text(inventory(one, two))
+        one.shut()
+        running = hostler.start("batch", "-i", "doors.yaml", "-j", "1", *effects.waiting("a", "b"))
+        effects.wait(1, "begun")
+        wait_until(lambda: hostler.json("explain", "last", "door1")["strikes"], what="a strike")
+        one.reopen()
+        effects.wait(2, "begun", seconds=90)
+        assert "door1: back again" in running.err
+        effects.go()
+        done = running.wait()
+    assert done.code == 0, done.err
+    assert {each["host"] for each in hostler.json("log", "last")} == {"door1", "door2"}
 
 
 def test_a_job_that_takes_three_hosts_with_it_is_quarantined_and_the_others_are_done(
