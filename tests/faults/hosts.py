@@ -15,12 +15,14 @@ from tests.command import Hostler, Running
 from tests.faults.crash import PATIENCE, wait
 from tests.faults.frame import Tally, Trial, fault
 from tests.faults.judge import judge
-from tests.faults.plan import Plan, count_begun
+from tests.faults.plan import Plan, Task, count_begun
 from tests.lab import Lab
 
 #: Endings that a fault accounts for.
 FORGIVEN = {"kill-runner": ("lost",), "reboot": ("lost",), "wipe": ("lost",)}
 JOBS = 30
+#: The first jobs of every run hold slots of both hosts, so that there is a runner on each while the command starts.
+LONG = tuple(Task(seconds=6.0 + number) for number in range(4))
 
 
 @fault("a host that goes wrong", full=300.0)
@@ -31,11 +33,13 @@ def hosts(trial: Trial) -> Iterator[Tally]:
         hostler = Hostler(trial.folder / "controller", lab)
         try:
             for number, each in enumerate(trial.pick(FAULTS, sample=2)):
-                plan = Plan.make(JOBS, chance=trial.chance, longest=0.6, timeout=4.0)
+                plan = Plan(
+                    tasks=(*LONG, *Plan.make(JOBS, chance=trial.chance, longest=0.6).tasks), timeout=20.0
+                )
                 effects = hostler.folder / f"effects{number}"
                 given = ["--hosts", "@sandbox", "-j", "3", *plan.options, *plan.words(effects)]
                 running = hostler.start("batch", *given, stdin=plan.lines)
-                _in_the_middle(effects, running, trial.chance.randint(4, JOBS // 2))
+                _in_the_middle(effects, running, len(LONG) + trial.chance.randint(0, JOBS // 4))
                 for word in (each.name, "clear"):
                     done = hostler("sandbox", "faults", "sandbox1", word)
                     if done.code:
