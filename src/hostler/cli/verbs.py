@@ -22,6 +22,7 @@ VERBS = {
     "explain": "Say why a job or a host is where it is.",
     "events": "Tell what happened in a run, in order.",
     "hosts": "List hosts, and how each has behaved over all runs.",
+    "doctor": "Say what would go wrong on hosts, and what mends it.",
     "stop": "End a run; what has not run waits for a resume.",
     "pause": "Start no more jobs of a run for the time being.",
     "unpause": "Let a paused run go on.",
