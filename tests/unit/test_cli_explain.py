@@ -12,7 +12,9 @@ from hostler.model.events import (
     AttemptSuperseded,
     HostConnected,
     HostOut,
+    HostRetired,
     HostStruck,
+    HostTrusted,
     RunPaused,
     StopRequested,
 )
@@ -142,6 +144,34 @@ async def test_a_job_that_waits_says_for_what(state: Path, capsys: CaptureFixtur
     assert explained(capsys, "1", "3")[2] == [
         "nobody works on the run; it waits for: hostler batch --resume 1"
     ]
+
+
+async def test_probation_quarantine_and_retirement_are_told_where_they_hold(
+    state: Path, capsys: CaptureFixture
+) -> None:
+    story = await Story.begin(state, jobs=range(4), hosts=["n1", "n2"], slots=1)
+    await story.start(1)
+    await story.start(2, worker=2)
+    await story.tell(HostStruck(at=story.now, worker=1, why="its runner died", fault="lost"))
+    probed = "gets one job at a time, until one has shown that it is well"
+    assert f"n1 {probed}" in explained(capsys, "1", "3")[2]
+    assert explained(capsys, "1", "n1")[2][0] == f"n1 is up: 1 job at work in 1 slot; it {probed}"
+    await story.tell(HostTrusted(at=story.now + 1, worker=1))
+    assert explained(capsys, "1", "n1")[2][0] == "n1 is up: 1 job at work in 1 slot"
+    lost = AttemptEnded(
+        at=story.now + 2, job=1, n=1, ending=Ending.LOST, then=JobState.QUARANTINED, tries=0, kills=3,
+        detail="its runner died under it; 3 hosts were lost while this job ran there",
+    )  # fmt: skip
+    await story.tell(lost)
+    head, _, now = explained(capsys, "1", "1")
+    assert head[0] == "job 1 of batch 1: quarantined"
+    assert now == [
+        "it is quarantined: one host after another was lost while it ran there; hostler batch --retry 1 lets it out"
+    ]
+    await story.tell(HostRetired(at=story.now + 3, worker=1, why="2 jobs in a row failed", job=9))
+    assert explained(capsys, "1", "n1")[2] == ["n1 gets no more jobs: 2 jobs in a row failed"]
+    assert "n1 gets no more jobs: 2 jobs in a row failed" in explained(capsys, "1", "3")[2]
+    await story.leave()
 
 
 async def test_a_job_that_failed_on_a_host_is_kept_from_it(state: Path, capsys: CaptureFixture) -> None:

@@ -25,6 +25,8 @@ EXAMPLES = "\b\nExamples:\n  hostler hosts\n  hostler hosts @sandbox --json"
 FIELDS = ("address", "user", "port", "jump", "identity", "host_key", "slots")
 #: Hosts that only earlier runs know of which are listed, and the length of a value that is shown whole.
 OTHERS, LONG = 50, 48
+#: Seconds for which a host that no inventory names is listed after it was met last.
+REMEMBERED = 30 * 86400.0
 #: The source of what no file says.
 BY_HAND = "named by hand"
 
@@ -61,7 +63,7 @@ def command(
     from hostler.views.machines import health_facts, hosts_table
 
     now = SystemClock().now()
-    hosts = listed(targets, exclude=exclude, inventory=inventory)
+    hosts = listed(targets, exclude=exclude, inventory=inventory, now=now)
     if not hosts:
         say("no hosts are known: name some (hostler hosts user@host), or an inventory with -i FILE")
     sources = _sources(inventory) if explain else {}
@@ -80,7 +82,7 @@ def command(
         click.echo(hosts_table(hosts, now=now, width=width, colour=colour), nl=False)
 
 
-def listed(targets: str | None, *, exclude: str | None, inventory: Sequence[str]) -> list[Listed]:
+def listed(targets: str | None, *, exclude: str | None, inventory: Sequence[str], now: float) -> list[Listed]:
     """The hosts that are meant, with what is known of them. Raises UsageError, SpecError, StoreError."""
     from hostler.cli import looking
     from hostler.cli.targeting import chosen_hosts
@@ -109,7 +111,7 @@ def listed(targets: str | None, *, exclude: str | None, inventory: Sequence[str]
     if targets or exclude:
         return found
     named = {host.machine for host in hosts}
-    others = [row for row in rows.values() if row.id not in named]
+    others = [row for row in rows.values() if row.id not in named and row.health.touched > now - REMEMBERED]
     others.sort(key=lambda row: -row.run)
     if len(others) > OTHERS:
         say(f"{len(others) - OTHERS} more hosts are known from earlier runs; name them to see them")

@@ -73,6 +73,11 @@ class Health(Struct, frozen=True, kw_only=True):
     load: float | None = None
     cpus: int | None = None
 
+    @property
+    def touched(self) -> float:
+        """When anything befell it last."""
+        return max(self.struck_at, self.answered_at or 0.0)
+
     def strikes_at(self, at: float) -> float:
         """The strikes that are left of it; a clock that was set back brings none back."""
         return self.strikes * float(0.5 ** (max(0.0, at - self.struck_at) / HALF_LIFE))

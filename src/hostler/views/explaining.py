@@ -30,6 +30,8 @@ from hostler.views.words import ending_words, took, when
 
 #: Endings that are tried again unless somebody doesn't want it, whatever --retries says.
 HELD = (Ending.LOST, Ending.INTERRUPTED)
+#: What probation is for a host.
+ONE_JOB = "gets one job at a time, until one has shown that it is well"
 #: Endings that cost a job none of its retries.
 FREE = (Ending.LOST, Ending.INTERRUPTED, Ending.UNREACHABLE, Ending.REVOKED, Ending.CANCELLED)
 
@@ -229,6 +231,8 @@ def waiting_words(
             lines.append(
                 f"{counted(running, 'job')} at work on {on}; a free slot there takes the next one that waits"
             )
+        probed = [host for host in up if host.events and host.probation_at(host.events[-1].at)]
+        lines += [f"{host.name} {ONE_JOB}" for host in probed[:5]]
     else:
         lines.append("no host can take it now")
     down = [host for host in hosts if host not in up and host.state != "released"]
@@ -263,7 +267,7 @@ def host_now(host: HostStanding) -> str:
     if host.state == "new":
         return f"{host.name} has not answered yet"
     latest = host.events[-1].at if host.events else 0.0
-    probed = "; one job at a time, until one has shown that it is well" if host.probation_at(latest) else ""
+    probed = f"; it {ONE_JOB}" if host.probation_at(latest) else ""
     return f"{host.name} is up: {holding(host)}{probed}"
 
 
