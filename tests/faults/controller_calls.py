@@ -169,8 +169,9 @@ def every(
     if until:
         text = log.read_text()
         log.write_text(text[: text.index(until)])
-    for call, n in trial.pick(places(log), sample=sample):
-        if trial.left < 0:
+    found = places(log)
+    for number, (call, n) in enumerate(trial.pick(found, sample=sample), 1):
+        if trial.left < 0 and not trial.sample:
             return
         name = f"killed at {call} {n}"
         with place.hostler(f"{call}-{n}") as hostler:
@@ -179,7 +180,11 @@ def every(
         trial.say("\n".join([f"   {name}: {code}", *(f"   {line}" for line in tally.evidence)]))
         if tally.clean or not tally.tries:
             shutil.rmtree(hostler.folder)
-        yield replace(tally, evidence=tuple(f"{name}: {line}" for line in tally.evidence))
+        yield replace(
+            tally,
+            note=f"{number} of {len(found)} places",
+            evidence=tuple(f"{name}: {line}" for line in tally.evidence),
+        )
 
 
 def judged(hostler: QuickHostler, code: int) -> Tally:

@@ -106,8 +106,8 @@ def shells(trial: Trial) -> Iterator[Tally]:
             judged(spoken, seen)
             assert not seen.harm and set(ENDS) <= set(seen.results), (part, seen)
         found += [(part, *place) for place in places(log, but=HARMLESS)]
-    for part, call, n in trial.pick(found, sample=2):
-        if trial.left < 0:
+    for number, (part, call, n) in enumerate(trial.pick(found, sample=2), 1):
+        if trial.left < 0 and not trial.sample:
             return
         what, folder, log = (
             f"{part} killed at {call} {n}",
@@ -128,6 +128,7 @@ def shells(trial: Trial) -> Iterator[Tally]:
             lost=count["lost"],
             doubled=count["doubled"],
             wrong=count["wrong"],
+            note=f"{number} of {len(found)} places",
             evidence=tuple(f"{what}: {words}" for _, words in seen.harm),
         )
 
