@@ -44,7 +44,7 @@ class Chaos:
         """Break something."""
         way = self.chance.choices(
             (self.kill, self.cut, self.freeze_controller, self.freeze_host, self.kill_runner, self.fill),
-            (6, 4, 2, 3, 1, 1),
+            (5, 4, 2, 3, 2, 1),
         )[0]
         if way():
             name = way.__name__.replace("_", " ")
@@ -136,7 +136,7 @@ class Chaos:
         """Begin a run, break things until that moment or until it is over, mend them, let it end, judge it."""
         hostler, chance = self.ground.hostler, self.chance
         effects = hostler.folder / f"effects{len(self.ground.codes)}"
-        lease = chance.choice(("120", "5"))
+        lease = chance.choice(("120", "5", "2"))
         given = ["-i", "hosts.yaml", "-j", "3", "--on-disconnect", f"lease={lease}", *plan.options]
         self.running = hostler.start("batch", *given, *plan.words(effects), stdin=plan.lines)
         try:
@@ -169,7 +169,8 @@ def chaos(trial: Trial) -> Iterator[Tally]:
     with small_disks(*disks), playground(trial.folder, state=disks[0] / "state", spool=disks[1]) as ground:
         while trial.left > 0:
             chance = random.Random(trial.chance.random())
-            plan = Plan.make(80, chance=chance, retries=chance.randint(0, 2), largest=70_000)
+            retries = chance.randint(0, 2)
+            plan = Plan.make(60, chance=chance, retries=retries, timeout=15.0, longest=8.0, largest=70_000)
             round_ = Chaos(ground, chance, disks)
             verdict = round_.play(plan, until=time.monotonic() + min(60.0, trial.left))
             told = ", ".join(f"{count} × {what}" for what, count in round_.done.items())
