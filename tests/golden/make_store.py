@@ -15,7 +15,8 @@ from hostler.model.events import HostConnected, HostLost, RunFinished, RunStarte
 from hostler.model.jobs import Ending, JobState, OutputRef
 from hostler.model.requests import Cancel
 from hostler.stores.opening import connect
-from hostler.stores.sqlite import FILE, open_store
+from hostler.stores.sqlite import open_store
+from hostler.stores.sqlite_reading import FILE
 from tests.contract.store_making import AT, accepted, dispatched, ended, failed, revoked, started, writer
 
 

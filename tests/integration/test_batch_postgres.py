@@ -108,6 +108,9 @@ def test_the_store_that_the_flag_names_is_used_and_no_other(hostler: Hostler, po
     assert hostler("batch", "--store", url, *ALL, "--", "true", ":::", "a").code == 0
     assert hostler("runs").err.startswith("hostler: there are no runs yet")
     assert [row["number"] for row in hostler.json("runs", "--store", url)] == [1]
+    offered = hostler("log", "--store", url, "", _HOSTLER_COMPLETE="fish").out
+    assert offered.startswith(b"words\nlast\t"), offered
+    assert hostler("log", "", _HOSTLER_COMPLETE="fish", HOSTLER_STORE=url).out == offered
     hostler("batch", "--store", "mysql://h/d", *ALL, ":::", "true").refused("--store: a store is named by")
     project = hostler.folder / "hostler.toml"
     project.write_text(f'[all]\nstore = "{url}"\n')
@@ -186,9 +189,9 @@ def test_the_password_may_stand_where_libpq_looks_for_it(
     passwords.chmod(0o600)
     service = hostler.folder / "services"
     service.write_text(f"[fleet]\nhost={postgres.folder}\ndbname={walled}\nuser=walled\n")
-    env = {"PGPASSFILE": str(passwords), "PGSERVICEFILE": str(service)}
-    assert hostler("runs", "--store", url, **env).err.startswith("hostler: there are no runs yet")
-    assert hostler("runs", "--store", "postgresql://?service=fleet", **env).code == 0
+    hostler.env |= {"PGPASSFILE": str(passwords), "PGSERVICEFILE": str(service)}
+    assert hostler("runs", "--store", url).err.startswith("hostler: there are no runs yet")
+    assert hostler("runs", "--store", "postgresql://?service=fleet").code == 0
 
 
 def argv_of_all() -> str:

@@ -21,7 +21,8 @@ from hostler.errors import RunBusy, StoreError, StoreFull
 from hostler.ports import Turn
 from hostler.stores.reads.attempts import attempts
 from hostler.stores.reads.runs import has_owner, run
-from hostler.stores.sqlite import FILE, open_reader, open_store
+from hostler.stores.sqlite import open_store
+from hostler.stores.sqlite_reading import FILE, open_reader
 from tests.contract.store_making import (
     accepted,
     begun,

@@ -19,7 +19,8 @@ from hostler.stores.migrating import migrate
 from hostler.stores.reads.events import events
 from hostler.stores.reads.runs import runs
 from hostler.stores.schema import sqlite_text
-from hostler.stores.sqlite import FILE, open_reader, open_store
+from hostler.stores.sqlite import open_store
+from hostler.stores.sqlite_reading import FILE, open_reader
 from hostler.stores.versions import APPLICATION, VERSION
 from tests.contract.store_making import accepted, begun, counts, dispatched, ended, waiting, writer
 
@@ -272,7 +273,7 @@ def test_a_store_is_made_and_opened_without_the_heavy_libraries(tmp_path: Path) 
     code = (
         "import sys, asyncio\nfrom pathlib import Path\n"
         "from tests.contract.store_making import begun, dispatched, ended, counts\n"
-        "from hostler.stores.sqlite import open_store, open_reader\n"
+        "from hostler.stores.sqlite import open_store\nfrom hostler.stores.sqlite_reading import open_reader\n"
         "from hostler.stores.reads import attempts, events, report, runs\n"
         "from hostler.stores import outputs\n"
         "async def main():\n"

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from hostler.model.runs import RunRow
+    from hostler.settings.fields import Taken
+    from hostler.stores.reading import Reader
 
 #: The variable by which a shell asks; its value is the shell's name.
 VARIABLE = "_HOSTLER_COMPLETE"
@@ -215,6 +218,12 @@ def _targets(line: _Line, current: str) -> Iterator[Candidate]:
 
 
 def _set_inventories(line: _Line) -> Sequence[str]:
+    taken = _set(line, "inventory")
+    return taken if isinstance(taken, tuple) else ()
+
+
+def _set(line: _Line, key: str) -> Taken | None:
+    """What settings give the verb at hand for a flag; None where they can't be read, or say nothing."""
     from contextlib import suppress
 
     from hostler.cli.settling import fields_of, layers_here
@@ -222,9 +231,19 @@ def _set_inventories(line: _Line) -> Sequence[str]:
 
     with suppress(UsageError):
         values = layers_here(os.environ).values(line.words, fields_of(line.words, line.command))
-        if "inventory" in values and isinstance(taken := values["inventory"].value, tuple):
-            return taken
-    return ()
+        return values[key].value if key in values else None
+    return None
+
+
+@contextmanager
+def _opened(line: _Line) -> Iterator[Reader | None]:
+    """The store that the verb at hand would look at; None where there is none."""
+    from hostler.cli.looking import opened
+    from hostler.cli.storing import using
+
+    said = line.values.get("store", [_set(line, "store")])[-1]
+    with using(said if isinstance(said, str) else None), opened() as reader:
+        yield reader
 
 
 def _sandbox(line: _Line, current: str) -> Iterator[Candidate]:
@@ -240,11 +259,11 @@ def _sandbox(line: _Line, current: str) -> Iterator[Candidate]:
 
 
 def _runs(line: _Line, current: str) -> Iterator[Candidate]:
-    from hostler.cli.looking import opened, state_word
+    from hostler.cli.looking import state_word
     from hostler.stores.reads.runs import has_owner, runs
     from hostler.views.text import one_line
 
-    with opened() as reader:
+    with _opened(line) as reader:
         every = runs(reader, limit=50) if reader else []
         found = [row for row in every if _takes(line, row)]
         if found and found[0] is every[0]:
@@ -267,11 +286,10 @@ def _takes(line: _Line, row: RunRow) -> bool:
 
 def _jobs(line: _Line, current: str) -> Iterator[Candidate]:
     """Numbers of jobs of the run that was named just before."""
-    from hostler.cli.looking import opened
     from hostler.stores.reads.attempts import unfinished
     from hostler.stores.reads.runs import resolve, run
 
-    with opened() as reader:
+    with _opened(line) as reader:
         if reader is None or not line.places:
             return
         if line.words == ("cancel",):
@@ -285,11 +303,10 @@ def _jobs(line: _Line, current: str) -> Iterator[Candidate]:
 
 
 def _jobs_or_hosts(line: _Line, current: str) -> Iterator[Candidate]:
-    from hostler.cli.looking import opened
     from hostler.stores.reads.batch import workers
     from hostler.stores.reads.runs import resolve
 
-    with opened() as reader:
+    with _opened(line) as reader:
         if reader is not None and line.places:
             for worker in workers(reader, resolve(reader, line.places[0])):
                 yield worker.host.name, "a host of the run"

@@ -33,6 +33,8 @@ def store_option(command: F) -> F:
 
     @wraps(command)
     def storing(*args: Any, store: str | None, **more: Any) -> Any:
+        if store:
+            _guard(store)
         with using(store):
             return command(*args, **more)
 
@@ -85,13 +87,17 @@ def _url(text: str) -> StoreUrl:
     from hostler.model.storeurls import StoreUrl
 
     with blaming("--store:"):
-        url = StoreUrl.parse(text)
-    if url.secret and said("store"):
+        return StoreUrl.parse(text)
+
+
+def _guard(text: str) -> None:
+    """Refuse a password on the command line, and take one out of the environment of what we start."""
+    if not _url(text).secret:
+        return
+    if said("store"):
         raise UsageError(
             "--store: everybody on this machine can read a password on a command line; "
             "let PGPASSFILE, ~/.pgpass or a service file say it, HOSTLER_STORE, or your own settings"
         )
-    if url.secret:
-        for name in [name for name, value in os.environ.items() if value == text]:
-            del os.environ[name]
-    return url
+    for name in [name for name, value in os.environ.items() if value == text]:
+        del os.environ[name]

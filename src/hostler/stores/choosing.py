@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hostler.errors import UsageError
 from hostler.model.storeurls import StoreUrl
 from hostler.stores.reading import Reader
-from hostler.stores.store import RowStore
+
+if TYPE_CHECKING:
+    from hostler.stores.store import RowStore
 
 
 def open_store(folder: Path, *, url: StoreUrl | None = None) -> RowStore:
@@ -26,12 +29,12 @@ def open_store(folder: Path, *, url: StoreUrl | None = None) -> RowStore:
 def open_reader(folder: Path, *, url: StoreUrl | None = None) -> Reader | None:
     """Open the store to look at it; None where there is none yet. Raises StoreError."""
     if url is None:
-        from hostler.stores import sqlite
+        from hostler.stores import sqlite_reading
 
-        return sqlite.open_reader(folder) if (folder / sqlite.FILE).exists() else None
+        return sqlite_reading.open_reader(folder) if (folder / sqlite_reading.FILE).exists() else None
     with _driver():
-        from hostler.stores.postgres import database
-    return database.open_reader(url, folder)
+        from hostler.stores.postgres import reading
+    return reading.open_reader(url, folder)
 
 
 def existing_store(folder: Path, *, url: StoreUrl | None = None) -> RowStore | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -18,17 +18,15 @@ from typing import Any, ParamSpec, TypeVar
 from hostler.clock import Clock, SystemClock
 from hostler.stores.beside import beside
 from hostler.stores.database import Db, Hold
-from hostler.stores.failures import from_sqlite, naming
+from hostler.stores.failures import from_sqlite
 from hostler.stores.opening import connect
-from hostler.stores.ownership import RunLock, owner_lives, silent
-from hostler.stores.reading import Reader, Row
+from hostler.stores.ownership import RunLock
+from hostler.stores.reading import Reader
+from hostler.stores.sqlite_reading import FILE, SqliteReader, open_reader
 from hostler.stores.store import RowStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: Name of the database within the state folder.
-FILE = "store.db"
 
 _BUSY_FOR = 10.0
 
@@ -39,78 +37,6 @@ def open_store(folder: Path | None, *, clock: Clock | None = None) -> RowStore:
     Raises StoreError, saying what to do.
     """
     return RowStore(SqliteDatabase(folder), clock=clock or SystemClock())
-
-
-def open_reader(folder: Path) -> SqliteReader:
-    """Open a state folder's store for reading only, beside whoever writes to it. Raises StoreError."""
-    file = folder / FILE
-    return SqliteReader(connect(file, read_only=True), place=str(file), folder=folder)
-
-
-class SqliteReader:
-    """Questions to one SQLite database: readers of its WAL see the last commit and block nobody."""
-
-    def __init__(self, connection: sqlite3.Connection, *, place: str, folder: Path | None = None) -> None:
-        self._connection = connection
-        self.place = place
-        self._folder = folder
-
-    def one(self, sql: str, *values: object) -> Row | None:
-        """The first row, or None."""
-        with naming(self.place):
-            row: Row | None = self._connection.execute(sql, values).fetchone()
-            return row
-
-    def all(self, sql: str, *values: object) -> list[Row]:
-        """Every row. For answers whose size is bounded."""
-        with naming(self.place):
-            return self._connection.execute(sql, values).fetchall()
-
-    def each(self, sql: str, *values: object) -> Iterator[Row]:
-        """Row after row, a few hundred at a time, for answers of any size."""
-        with naming(self.place):
-            cursor = self._connection.execute(sql, values)
-            while rows := cursor.fetchmany(512):
-                yield from rows
-
-    @contextmanager
-    def moment(self) -> Iterator[None]:
-        """Answer every question within the block from the same commit."""
-        if self._connection.in_transaction:
-            yield
-            return
-        with naming(self.place):
-            self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            # Not ROLLBACK: SQLite may have ended the transaction by itself, after an error.
-            self._connection.rollback()
-
-    def version(self) -> int:
-        """A number that changes whenever another connection has committed: a cheap look before a dear one."""
-        row = self.one("PRAGMA data_version")
-        return int(row[0]) if row else 0
-
-    def run_folder(self, run: int) -> Path | None:
-        """Where the run keeps its lock and output; None for a store in memory."""
-        return self._folder / "runs" / str(run) if self._folder else None
-
-    def owned(self, run: int) -> bool:
-        """Whether a living process owns the run."""
-        if folder := self.run_folder(run):
-            return owner_lives(folder)
-        row = self.one("SELECT owner FROM run WHERE number = ?", run)
-        return row is not None and row[0] is not None
-
-    def silent(self, run: int) -> float | None:
-        """Seconds since the run's owner gave its last sign of life; None where none was ever given."""
-        folder = self.run_folder(run)
-        return silent(folder) if folder else None
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._connection.close()
 
 
 class SqliteDatabase:

@@ -25,11 +25,10 @@ from hostler.stores.database import Db, Hold
 from hostler.stores.ownership import BEAT
 from hostler.stores.postgres.connecting import PATIENCE, Connection, Statements, connect
 from hostler.stores.postgres.failures import from_postgres, naming
-from hostler.stores.postgres.opening import bring_up, find
+from hostler.stores.postgres.opening import bring_up
 from hostler.stores.postgres.reading import PostgresReader
 from hostler.stores.reading import Reader
 from hostler.stores.store import RowStore
-from hostler.stores.versions import VERSION
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,23 +43,6 @@ def open_store(url: StoreUrl, folder: Path, *, clock: Clock | None = None) -> Ro
     """
     clock = clock or SystemClock()
     return RowStore(PostgresDatabase(url, folder, clock=clock), clock=clock)
-
-
-def open_reader(url: StoreUrl, folder: Path) -> PostgresReader | None:
-    """Open the store at `url` for reading only; None where there is none yet. Raises StoreError."""
-    with naming(url.shown):
-        connection = connect(url, read_only=True)
-        try:
-            found = find(connection, place=url.shown)
-            if found.version and found.version != VERSION:
-                found = bring_up(url, connection)
-        except BaseException:
-            connection.close()
-            raise
-        if not found.version:
-            connection.close()
-            return None
-        return PostgresReader(url, found, folder=folder, connection=connection)
 
 
 class PostgresDatabase:

@@ -15,8 +15,9 @@ import psycopg
 from hostler.model.storeurls import StoreUrl
 from hostler.stores.postgres.connecting import Connection, connect, translated
 from hostler.stores.postgres.failures import naming
-from hostler.stores.postgres.opening import Found
+from hostler.stores.postgres.opening import Found, bring_up, find
 from hostler.stores.reading import Row
+from hostler.stores.versions import VERSION
 
 # Who holds a lock of ours is the server's to say: it knows which sessions live.
 _OWNED = """SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = CAST(? AS oid)
@@ -24,6 +25,23 @@ AND objid = CAST(? AS oid) AND objsubid = 2
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 _SILENT = "SELECT extract(epoch FROM clock_timestamp()) - seen FROM run WHERE number = ?"
+
+
+def open_reader(url: StoreUrl, folder: Path) -> PostgresReader | None:
+    """Open the store at `url` for reading only; None where there is none yet. Raises StoreError."""
+    with naming(url.shown):
+        connection = connect(url, read_only=True)
+        try:
+            found = find(connection, place=url.shown)
+            if found.version and found.version != VERSION:
+                found = bring_up(url, connection)
+        except BaseException:
+            connection.close()
+            raise
+        if not found.version:
+            connection.close()
+            return None
+        return PostgresReader(url, found, folder=folder, connection=connection)
 
 
 class PostgresReader:

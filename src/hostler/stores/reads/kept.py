@@ -6,8 +6,8 @@ Rows and events are for everybody who has the store; bytes that jobs wrote lie b
 from __future__ import annotations
 
 import json
+import os
 import re
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +27,7 @@ class OutputElsewhere(StoreError):
 
 def place_of(folder: Path) -> str:
     """How a run's folder of this machine is called anywhere: HOST:PATH."""
-    return f"{socket.gethostname()}:{folder}"
+    return f"{os.uname().nodename}:{folder}"
 
 
 def kept_on(reader: Reader, run: int, file: str) -> str:
