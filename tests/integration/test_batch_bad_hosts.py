@@ -125,7 +125,7 @@ def test_a_job_that_takes_three_hosts_with_it_is_quarantined_and_the_others_are_
     assert "hostler batch --retry 1 lets it out" in about["now"][0]
     assert {each["ending"] for each in hostler.json("log", "last", "3")["attempts"]} == {"lost"}
     listed = {each["name"]: each["ledger"]["strikes"] for each in hostler.json("hosts", "@sandbox")}
-    assert sum(listed.values()) > 2.5
+    assert min(listed.values()) > 0.9
     effects.go()
     again = hostler("batch", "--retry", "last")
     assert again.code == 0 and "6 ok" in again.err, "it is let out, and harmless now"
