@@ -103,7 +103,7 @@ def shells(trial: Trial) -> Iterator[Tally]:
         with wrapped(trial.folder / f"reference-{part}", part, watching(log, CALLS)) as spoken:
             seen = Seen()
             talk(spoken, seen)
-            judged(spoken, seen)
+            judged(spoken, seen, part)
             assert not seen.harm and set(ENDS) <= set(seen.results), (part, seen)
         found += [(part, *place) for place in places(log, but=HARMLESS)]
     for number, (part, call, n) in enumerate(trial.pick(found, sample=2), 1):
@@ -118,7 +118,7 @@ def shells(trial: Trial) -> Iterator[Tally]:
         seen = Seen()
         with wrapped(folder, part, killing(call, n, log=log)) as spoken:
             talk(spoken, seen)
-            judged(spoken, seen)
+            judged(spoken, seen, part)
         if not seen.harm:
             shutil.rmtree(folder)
         trial.say("\n".join([f"   {what}", *(f"   {words}" for _, words in seen.harm)]))
@@ -160,8 +160,11 @@ def talk(spoken: Spoken, seen: Seen) -> None:
         seen.acknowledged.add(1)
 
 
-def judged(spoken: Spoken, seen: Seen) -> None:
-    """Come as the next controller, and hold what is said then against what was said before and what was done."""
+def judged(spoken: Spoken, seen: Seen, part: str) -> None:
+    """Come as the next controller, and hold what is said then against what was said before and what was done.
+
+    Where a job's own first process was the `part` that was killed, the job has ended by that signal.
+    """
 
     def harm(kind: str, words: str) -> None:
         seen.harm.append((kind, words))
@@ -175,7 +178,7 @@ def judged(spoken: Spoken, seen: Seen) -> None:
             known = one.serial in seen.began or one.serial in seen.results or began
             if one.standing in (0, 1) and known:
                 harm("doubled", f"{one.serial} is not known any more, and has begun")
-            elif one.standing == 3 and one.serial in ENDS and not began:
+            elif one.standing == 3 and one.serial in ENDS and not began and part != "job":
                 harm("wrong", f"{one.serial} is said to be done, and has not begun")
             elif one.standing == 4 and one.serial in seen.results:
                 harm("lost", f"{one.serial} is said to be lost after {seen.results[one.serial]}")
@@ -191,6 +194,8 @@ def judged(spoken: Spoken, seen: Seen) -> None:
         if spoken.begun(serial) > 1:
             harm("doubled", f"{serial} began {spoken.begun(serial)} times")
     for serial, result in seen.results.items():
+        if part == "job" and result.signal == 9:
+            continue
         if serial not in ENDS:
             if result.ending is not Ending.CANCELLED:
                 harm("wrong", f"{result}")
