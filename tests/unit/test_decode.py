@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostler.links.decode import HIGHEST, decode, hello
+from hostler.links.decode import HIGHEST, decode, hello, vitals
+from hostler.model.health import Vitals
 from hostler.model.jobs import Ending
 from hostler.model.reports import Began, Hello, Lost, Output, Refused, Result, Revoked, Standing
 from hostler.remote.runner import wire
@@ -170,3 +171,25 @@ def test_a_hello_that_is_none_is_refused(text: bytes) -> None:
 def test_a_hello_s_slots_are_kept_within_reason() -> None:
     assert hello(json.dumps({**GOOD, "slots": 10**9}).encode(), []).slots == 10_000
     assert hello(json.dumps({**GOOD, "slots": -4}).encode(), []).slots == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        7,
+        [],
+        {},
+        {"now": "x", "free": None, "load": [], "cpus": {}},
+        {"now": float("nan"), "free": float("inf"), "load": -1.0, "cpus": -4},
+        {"now": 1e300, "free": 1 << 80, "load": float("inf"), "cpus": 1 << 40},
+    ],
+    ids=str,
+)
+def test_what_a_host_tells_of_itself_that_can_not_be_counts_as_not_said(said: object) -> None:
+    assert vitals(said) == Vitals()
+
+
+def test_what_a_host_tells_of_itself_is_taken_where_it_can_be() -> None:
+    told = vitals({"now": 1.8e9, "free": 1 << 40, "load": 0.25, "cpus": 8, "more": "x"})
+    assert told == Vitals(now=1.8e9, free=1 << 40, load=0.25, cpus=8)
