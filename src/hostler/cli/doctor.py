@@ -115,7 +115,9 @@ async def _looked(hosts: Sequence[Host], how: Wanted) -> list[Facts]:
             each,
             way=choosing.taken(each.host),
             took=choosing.took(each.host),
-            recorded=str(record) if place(each.host.address, each.host.port or 22) in new else "",
+            recorded=str(record)
+            if not each.host.host_key and place(each.host.address, each.host.port or 22) in new
+            else "",
         )
         for each in facts
     ]

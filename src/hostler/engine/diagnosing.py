@@ -163,9 +163,9 @@ def _spool(place: Place, told: Told, *, asked: bool) -> Iterator[Finding]:
         not place.mode.startswith("d") or place.owner != told.uid or place.mode[4:10] != "------"
     ):
         yield _bad(
-            "spool", f"{place.path} is not a folder of this account alone ({place.mode}, uid {place.owner})",
+            "spool", f"{place.ours} is not a folder of this account alone ({place.mode}, uid {place.owner})",
             "hostler keeps jobs and results there, and trusts no folder that others may enter",
-            f"on the host: chmod 700 {place.path}, if it is yours; else {elsewhere}",
+            f"on the host: chmod 700 {place.ours}, if it is yours; else {elsewhere}",
         )  # fmt: skip
         return
     if not place.writable:

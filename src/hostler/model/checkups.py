@@ -26,8 +26,8 @@ class Place(Struct, frozen=True, kw_only=True):
     """A folder on a host, or where it would be made: `at` is the nearest one that is there.
 
     `kind` is the file system's type ("" where nobody tells), `network` whether that is one of the network, `free`
-    bytes, `files` how many more it takes. `mode` and `owner` are those of hostler's own folder there, None while there
-    is none.
+    bytes, `files` how many more it takes. `ours` is hostler's own folder there, with `mode` and `owner`; None while
+    there is none.
     """
 
     path: str
@@ -38,6 +38,7 @@ class Place(Struct, frozen=True, kw_only=True):
     options: tuple[str, ...] = ()
     free: int | None = None
     files: int | None = None
+    ours: str | None = None
     mode: str | None = None
     owner: int | None = None
 

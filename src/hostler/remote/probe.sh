@@ -10,7 +10,10 @@ while [ ! -d "$_hd" ] && [ "$_hd" != / ]; do _hd=${_hd%/*}; [ -n "$_hd" ] || _hd
 _hsay "$1" "$2"
 _hsay "$1.at" "$_hd"
 [ -w "$_hd" ] && [ -x "$_hd" ] && _hsay "$1.writable" yes
-if [ -n "$3" ] && { [ -e "$3" ] || [ -L "$3" ]; }; then _hsay "$1.ours" "$(_hsoon ls -ldn "$3")"; fi
+if [ -n "$3" ] && { [ -e "$3" ] || [ -L "$3" ]; }; then
+_hsay "$1.folder" "$3"
+_hsay "$1.ours" "$(_hsoon ls -ldn "$3")"
+fi
 _hsay "$1.free" "$(_hsoon df -Pk "$_hd" | tail -n 1)"
 _hsay "$1.files" "$(_hsoon df -Pi "$_hd" | tail -n 1)"
 _hm=$(_hsoon df -Pk "$_hd" | tail -n 1)

@@ -120,6 +120,7 @@ def _place(said: dict[str, str]) -> Place:
         free=int(free[1]) << 10 if free else None,
         # A file system that counts no files says 0 of 0.
         files=int(files[1]) if files and int(files[1]) else None,
+        ours=said.get("folder"),
         mode=ours[0] if known else None,
         owner=int(ours[2]) if known else None,
     )
