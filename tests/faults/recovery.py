@@ -7,6 +7,7 @@ the output is missing, changed or there twice.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import statistics
 import time
@@ -114,4 +115,7 @@ def _start_up(hostler: Hostler) -> float:
 
 
 def _seconds(found: Sequence[float]) -> str:
-    return f"{statistics.median(found):.1f} s (at most {max(found):.1f} s)" if found else "never"
+    if not found:
+        return "never"
+    busy = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} CPUs"
+    return f"{statistics.median(found):.1f} s (at most {max(found):.1f} s, {busy})"
