@@ -167,6 +167,7 @@ def chaos(trial: Trial) -> Iterator[Tally]:
     """Break everything at once by chance, for as long as the trial may take."""
     disks = trial.folder / "state-disk", trial.folder / "host-disk"
     with small_disks(*disks), playground(trial.folder, state=disks[0] / "state", spool=disks[1]) as ground:
+        again = 0
         while trial.left > 0:
             chance = random.Random(trial.chance.random())
             retries = chance.randint(0, 2)
@@ -175,7 +176,9 @@ def chaos(trial: Trial) -> Iterator[Tally]:
             verdict = round_.play(plan, until=time.monotonic() + min(60.0, trial.left))
             told = ", ".join(f"{count} × {what}" for what, count in round_.done.items())
             trial.say(f"   {len(plan.tasks)} jobs, {verdict.repeated} repeated and said so: {told}")
-            yield verdict.tally(tries=sum(round_.done.values()), note=f"{ground.jobs} jobs")
+            again += verdict.repeated
+            note = f"{ground.jobs} jobs, of which {again} were made again, and were said to be"
+            yield verdict.tally(tries=sum(round_.done.values()), note=note)
 
 
 @contextmanager
