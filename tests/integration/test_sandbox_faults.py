@@ -273,7 +273,7 @@ def test_a_batch_survives_every_fault_at_once(tmp_path: Path, fresh_lab: Lab, ef
         for attempt in hostler.json("log", "last"):
             again.setdefault(attempt["job"], []).append((attempt["host"], attempt["ending"]))
         twice = {made[0][0] for made in again.values() if len(made) > 1 and made[0][1] == "lost"}
-        assert twice == {of[name] for name in DEADLY}, again
+        assert twice == {of[name] for name in DEADLY}, f"{again}\n{ended.err}"
         for job, made in again.items():
             assert made[-1][1] == "ok"
             assert effects.counts[f"begun {job - 1}"] == len(made), (job, made)

@@ -319,7 +319,14 @@ def test_a_silent_host_keeps_its_jobs_until_the_lease_and_its_margin_are_over() 
     assert sent(effects) == [(2, 1)]
 
 
-def test_the_lease_of_a_host_counts_from_when_the_last_controller_was_seen() -> None:
+@pytest.mark.parametrize(
+    ("seen", "at", "seconds"),
+    [(200.0, 231.0, 120.0 + 10.0 - 31.0), (200.0, 9000.0, 0.0), (9000.0, 231.0, 120.0 + 10.0)],
+    ids=["as clocks go", "long ago", "by a clock that was ahead"],
+)
+def test_the_lease_of_a_host_counts_from_when_the_last_controller_was_seen(
+    seen: float, at: float, seconds: float
+) -> None:
     left = OpenAttempt(
         job=1,
         n=1,
@@ -333,13 +340,13 @@ def test_the_lease_of_a_host_counts_from_when_the_last_controller_was_seen() -> 
     )
     worker = Worker(id=1, host=Host(name="h1", address="a"), token="t")
     rows = BatchRows(
-        spec=BatchSpec(), counts={JobState.OPEN: 1}, open=(left,), workers=(worker,), last_seen=200.0
+        spec=BatchSpec(), counts={JobState.OPEN: 1}, open=(left,), workers=(worker,), last_seen=seen
     )
     batch = Batch.load(rows)
-    step(batch, [], at=230.0)
-    _, effects = step(batch, [f.HostDown(1, "no route to host")], at=231.0)
+    step(batch, [], at=at - 1.0)
+    _, effects = step(batch, [f.HostDown(1, "no route to host")], at=at)
     [wait] = [e for e in effects if isinstance(e, f.AwaitLease)]
-    assert wait.seconds == 120.0 + 10.0 - 31.0
+    assert wait.seconds == seconds
 
 
 def test_a_line_that_breaks_is_told_of_with_the_moment_at_which_the_hosts_jobs_are_given_up() -> None:
