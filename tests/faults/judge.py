@@ -24,7 +24,6 @@ from tests.faults.plan import Mark, Plan, read_marks
 ITS_OWN = ("ok", "exit", "signal", "timeout", "output-limit")
 #: Endings without an effect: it was taken back before it began.
 NO_EFFECT = ("revoked",)
-FINAL = ("ok", "failed", "timeout", "lost", "interrupted", "cancelled", "kill-failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

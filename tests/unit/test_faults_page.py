@@ -1,4 +1,4 @@
-"""The page of faults: that every test which it names is there, and every fault that is tried stands on it."""
+"""The pages of faults and promises: every test that they name is there, and every fault that is tried stands there."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from tests.faults.frame import found
 
 TOP = Path(__file__).parents[2]
 PAGE = (TOP / "docs" / "faults.md").read_text()
-NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))
+PROMISES = (TOP / "docs" / "promises.md").read_text()
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE + PROMISES)))
 
 
 @pytest.mark.parametrize(("file", "name"), NAMED, ids=lambda word: word.rpartition("/")[2])
-def test_what_the_page_names_is_there(file: str, name: str) -> None:
+def test_what_a_page_names_is_there(file: str, name: str) -> None:
     assert re.search(rf"^ *(async )?def {name}\(", (TOP / file).read_text(), re.MULTILINE)
 
 
@@ -30,3 +31,8 @@ def test_no_row_is_without_a_test_but_those_that_are_planned() -> None:
     begun = PAGE.index("## Which test holds which fault")
     bare = [row for row in rows if PAGE.index(row) > begun and "planned" not in row and "held by" not in row]
     assert bare == []
+
+
+def test_every_promise_that_is_kept_names_a_test() -> None:
+    kept = re.findall(r"^## (P[0-9]) .*\n\n(?!\*Planned)", PROMISES, re.MULTILINE)
+    assert kept and {name for name in kept if f"| {name} | `tests/" not in PROMISES} == set()
