@@ -103,6 +103,7 @@ def full(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True, timeout=20)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_bad_hosts_among_good_ones_cost_no_job_and_are_named(
     tmp_path: Path, fresh_lab: Lab, effects: Effects, full: Path

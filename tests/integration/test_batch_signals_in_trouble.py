@@ -63,6 +63,7 @@ def gone_on_with(hostler: Hostler, effects: Effects, jobs: str) -> None:
     assert all(effects.counts[f"done {job}"] == 1 for job in jobs), effects.counts
 
 
+@pytest.mark.slow
 @TIMES
 def test_while_it_is_paused(hostler: Hostler, effects: Effects, times: int) -> None:
     running = hostler.start("batch", "--hosts", "@sandbox", "-j", "1", *effects.waiting(*"abcd"))
@@ -113,6 +114,7 @@ def test_while_nobody_reads_what_it_prints(hostler: Hostler, effects: Effects, t
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+@pytest.mark.slow
 @TIMES
 def test_while_its_disk_is_full(hostler: Hostler, effects: Effects, times: int) -> None:
     """It can't write down what has become of its jobs, and says so; whoever goes on asks their hosts."""

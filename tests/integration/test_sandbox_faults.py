@@ -104,6 +104,7 @@ def test_a_slow_host_answers_late_and_a_frozen_one_does_not(hostler: Hostler, pl
     assert banner(host) == b"SSH-"
 
 
+@pytest.mark.slow
 def test_logins_are_chatty_or_find_no_python_and_commands_are_what_they_were(
     hostler: Hostler, place: Lab
 ) -> None:
@@ -123,7 +124,8 @@ def test_logins_are_chatty_or_find_no_python_and_commands_are_what_they_were(
     assert place.run(host, "command -v python3").returncode == 0
 
 
-@pytest.mark.parametrize("name", ["reboot", pytest.param("wipe", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["reboot", "wipe"])
 def test_a_rebooted_host_has_nothing_of_before_and_is_back_by_itself(
     hostler: Hostler, place: Lab, name: str
 ) -> None:
@@ -213,6 +215,7 @@ def test_asyncssh_servers_take_what_needs_no_sshd_and_refuse_the_rest(tmp_path: 
         assert banner(host) == b"SSH-"
 
 
+@pytest.mark.slow
 def test_a_plain_user_rehearses_without_any_rights(plain: tuple[list[str], Path]) -> None:
     """Every fault that needs no run, given and cleared by one who may do nothing else."""
     become, place = plain
