@@ -59,8 +59,14 @@ def need_strace() -> None:
 def _why_not() -> str:
     if shutil.which("strace") is None:
         return "strace is not installed: apt install strace"
-    done = subprocess.run([*killing("getpid", 1 << 15), "true"], capture_output=True, text=True, check=False)
-    return f"strace may not trace here: {done.stderr.strip()[:100]}" if done.returncode else ""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            with attached(killing("getpid", 1), process.pid):
+                return ""
+        except AssertionError as error:
+            return f"strace may not trace here: {error}"
+        finally:
+            process.kill()
 
 
 def killing(call: str, at: int, *, log: Path | None = None) -> list[str]:
@@ -99,7 +105,7 @@ def attached(words: Sequence[str], pid: int) -> Iterator[None]:
         try:
             assert process.stderr is not None
             said = process.stderr.readline()
-            assert b"attached" in said, said
+            assert b"attached" in said, said.decode().strip()
             yield
         finally:
             process.terminate()
