@@ -20,6 +20,7 @@ from tests.command import ground as ground
 from tests.command import hostler as hostler
 from tests.lab import Lab, count_marked, wait_until
 
+TOLD = "no sign of life for 10m"
 LEASE = ("--on-disconnect", "lease=1")
 LAUNCH = ("--launch", "2", "--provider", "sandbox")
 
@@ -87,13 +88,15 @@ def test_a_controller_that_shows_no_sign_of_life_is_told_of(hostler: Hostler, ef
     assert hostler.json("runs")[0]["stalled"] >= 600
     assert "stalled" in hostler("runs").out.decode()
     told = hostler("status", "last").out.decode()
-    assert "no sign of life for 10m" in told and f"pid {running.process.pid}" in told
+    assert TOLD in told and f"pid {running.process.pid}" in told
     assert "hostler batch --resume 1" in told
     follower = hostler.start("batch", "--resume", "last")
-    wait_until(lambda: "no sign of life for 10m" in follower.err, what="what the follower says of it")
+    waiting = hostler.start("wait", "last")
+    wait_until(lambda: TOLD in follower.err, what="that who follows is told of it")
+    wait_until(lambda: TOLD in waiting.err, what="that who waits is told of it")
     running.signal(signal.SIGCONT)
     effects.go()
-    assert running.wait().code == follower.wait().code == 0
+    assert running.wait().code == follower.wait().code == waiting.wait().code == 0
 
 
 def test_a_killed_controller_s_machines_end_by_their_fuse_with_all_that_runs_there(

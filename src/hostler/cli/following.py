@@ -6,16 +6,19 @@ so, and the sizes of files.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
+from hostler.cli.looking import stalled_words
 from hostler.cli.saying import say
 from hostler.clock import Clock, SystemClock
 from hostler.stores.reading import Reader
-from hostler.stores.reads.runs import has_owner, run
+from hostler.stores.reads.runs import has_owner, run, stalled
 
 #: Seconds between two glances, as an owner's own at what is asked of it.
 PAUSE = 0.1
+#: Seconds between two looks whether the owner still shows signs of life.
+PULSE = 5.0
 
 #: How the row says that a run is over.
 OVER = ("finished", "stopped")
@@ -29,17 +32,24 @@ class Glance(NamedTuple):
 
 
 async def glances(
-    reader: Reader, number: int, *, until: float | None = None, clock: Clock | None = None
-) -> AsyncIterator[Glance]:
+    reader: Reader, number: int, *, until: float | None = None, clock: Clock | None = None,
+    tell: Callable[[str], None] = say,
+) -> AsyncIterator[Glance]:  # fmt: skip
     """Look at a run several times a second, until nobody works on it or the clock's steady time is `until`.
 
-    The first glance and the last one count as news: whoever looks again then has seen all that there is.
+    The first glance and the last one count as news: whoever looks again then has seen all that there is. `tell`
+    is told, in one line, when who works on the run shows no sign of life.
     """
     clock = clock or SystemClock()
-    version = -1
+    version, due, told = -1, clock.steady(), False
     while True:
         # Asked in this order: what a dying owner wrote last is still seen.
         owned = has_owner(reader, number)
+        if clock.steady() >= due:
+            due, silent = clock.steady() + PULSE, stalled(reader, number)
+            if silent is not None and not told:
+                tell(f"batch {number} is stalled: {stalled_words(run(reader, number), silent)}")
+            told = silent is not None
         last = not owned or (until is not None and clock.steady() >= until)
         now = reader.version()
         yield Glance(now != version or last, owned)

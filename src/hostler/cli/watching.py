@@ -9,7 +9,7 @@ import asyncio
 from contextlib import suppress
 
 from hostler.cli.following import glances
-from hostler.cli.looking import by_state, stalled_words
+from hostler.cli.looking import by_state
 from hostler.clock import Clock, SystemClock
 from hostler.engine.summary import Pace, Progress
 from hostler.model.events import AttemptEnded
@@ -17,7 +17,7 @@ from hostler.model.jobs import JobState
 from hostler.stores.reading import Reader
 from hostler.stores.reads.events import events
 from hostler.stores.reads.kept import reading
-from hostler.stores.reads.runs import run, stalled
+from hostler.stores.reads.runs import run
 from hostler.stores.store import RowStore
 from hostler.views.console import Console
 from hostler.views.live import Live
@@ -47,15 +47,10 @@ async def watch(
     standing = _Standing(reader, number, clock)
     seen = max((seq for seq, _ in events(reader, number)), default=0)
     live = Live(console, standing.progress, clock=clock, colour=colour, quiet=quiet or not draws)
-    told = False
     try:
-        async for glance in glances(reader, number, clock=clock):
-            silent = stalled(reader, number)
-            if silent is not None and not told:
-                console.note(
-                    f"hostler: batch {number} is stalled: {stalled_words(run(reader, number), silent)}"
-                )
-            told = silent is not None
+        async for glance in glances(
+            reader, number, clock=clock, tell=lambda line: console.note(f"hostler: {line}")
+        ):
             if glance.news:
                 for seq, event in events(reader, number, since=seen):
                     seen = seq
