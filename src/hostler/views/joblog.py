@@ -36,7 +36,8 @@ class JobLog:
             if _regular(self._path):
                 fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
                 try:
-                    with open(fresh, "wb") as file:
+                    fresh.unlink(missing_ok=True)  # what a killed run left, or a link that somebody laid
+                    with open(fresh, "xb") as file:
                         self._write(file.write, before)
                     if self._path.exists():
                         fresh.chmod(stat.S_IMODE(self._path.stat().st_mode))
@@ -118,7 +119,7 @@ def check_joblog(path: Path) -> None:
             return
         if not os.access(path, os.W_OK):
             raise UsageError(f"--joblog {path}: Permission denied")
-        if _regular(path):
+        if path.is_file():  # also at the end of a link, which is written to and not replaced
             with open(path, "rb") as file:
                 head = file.read(len(HEADER))
             if head and head != HEADER:

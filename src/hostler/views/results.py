@@ -67,7 +67,8 @@ class Results:
         ):
             # A temporary name that no argument makes.
             fresh = place / f"{name}\\new"
-            with open(fresh, "wb", buffering=0) as file:
+            fresh.unlink(missing_ok=True)  # what a killed run left, or a link that somebody laid
+            with open(fresh, "xb", buffering=0) as file:
                 file.writelines(pieces)
             fresh.replace(place / name)
 
