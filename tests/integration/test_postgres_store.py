@@ -458,3 +458,14 @@ def test_a_url_is_shown_without_its_password(text: str, shown: str, secret: bool
     url = StoreUrl.parse(text)
     assert (url.shown, url.secret, url.text) == (shown, secret, text)
     assert "s3" not in repr(url)
+
+
+async def test_the_server_knows_of_many_jobs_before_it_is_asked_for_one(
+    fresh: StoreUrl, tmp_path: Path
+) -> None:
+    store = open_store(tmp_path, url=fresh)
+    await begun(store, 12_000)
+    assert store.reader.one("SELECT reltuples FROM pg_class WHERE relname = 'job'") == (12_000.0,)
+    plan = store.reader.all("EXPLAIN SELECT 1 FROM job WHERE run = 1 AND seq = 11999 AND state = 0")
+    assert "job_pkey" in str(plan), plan
+    await store.close()

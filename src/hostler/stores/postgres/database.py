@@ -33,6 +33,8 @@ from hostler.stores.store import RowStore
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: Rows put into a table at once of which the server's planner is told before it works with them.
+MANY = 1_000
 _SEEN = "UPDATE run SET seen = extract(epoch FROM clock_timestamp()) WHERE number = %s"
 
 
@@ -65,6 +67,7 @@ class PostgresDatabase:
         self._asker = ThreadPoolExecutor(1, thread_name_prefix="store-asks")
         self._writing = asyncio.Lock()
         self._holds: dict[int, SessionLock] = {}
+        self._filled: dict[str, int] = {}
         self._version = 0
         self._looking: Future[None] | None = None
 
@@ -72,6 +75,7 @@ class PostgresDatabase:
     async def transaction(self, before: Callable[[], None] | None = None) -> AsyncIterator[Db]:
         """One write transaction: committed at the block's end, rolled back by any exception."""
         async with self._writing:
+            self._filled.clear()
             try:
                 await beside(self._writer, self._begin)
                 yield Statements(self._db)
@@ -95,6 +99,7 @@ class PostgresDatabase:
         """Add many rows within the open transaction."""
         assert isinstance(db, Statements)
         await beside(self._writer, partial(db.copy, table, columns, rows))
+        self._filled[table] = self._filled.get(table, 0) + len(rows)
 
     async def hold(self, run: int) -> Hold | None:
         """Take the lock of a run; None while somebody else has it."""
@@ -140,6 +145,10 @@ class PostgresDatabase:
         return work()
 
     def _commit(self, before: Callable[[], None] | None) -> None:
+        for table, count in self._filled.items():
+            if count >= MANY:
+                # The server would know of them a minute later: until then it might look for each job in all.
+                self._db.execute(f"ANALYZE {table}".encode(), prepare=False)
         if before:
             before()
         self._db.execute("COMMIT")
