@@ -291,7 +291,7 @@ def test_stop_ends_the_machines_of_a_run_that_nobody_works_on(hostler: Hostler, 
     effects.wait(1, "begun")
     uid = hostler.uid()
     running.kill()
-    assert [machine for machine in hostler.json("sandbox", "list") if machine["run"] == uid]
+    assert [machine for machine in hostler.json("sandbox", "list") if machine["run_uid"] == uid]
     assert told(hostler, "stop", "last").startswith("batch 1: stopped: 2 not run")
-    assert not [machine for machine in hostler.json("sandbox", "list") if machine["run"] == uid]
+    assert not [machine for machine in hostler.json("sandbox", "list") if machine["run_uid"] == uid]
     assert not survivors(uid)
