@@ -148,6 +148,7 @@ def _about(each: Seen) -> str:
     words = [PurePosixPath(told.shell).name or "no shell told"]
     found = next((python for python in told.pythons if python.version), None)
     words.append(f"Python {'.'.join(map(str, found.version))}" if found and found.version else "no Python")
+    words += [f"no {tool}" for tool in ("rsync", "tmux") if tool not in told.tools]
     if told.cpus:
         words.append(counted(told.cpus, "core"))
     if told.load is not None:
@@ -157,6 +158,4 @@ def _about(each: Seen) -> str:
         words.append(f"{amount(place.free)} free")
     if facts.took is not None:
         words.append(f"a line in {format_duration(facts.took)}")
-    missing = [tool for tool in ("rsync", "tmux") if tool not in told.tools]
-    words += [f"no {tool}" for tool in missing]
     return ", ".join(words)
