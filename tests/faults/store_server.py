@@ -42,7 +42,7 @@ def killed(trial: Trial) -> Iterator[Tally]:
             yield from rounds(trial, jobs=120, kills=40, cuts=10, a_round=40, harm=20, store=store)
 
 
-@fault("server of the store killed, restarted, frozen", sample=6.0, full=240.0)
+@fault("server of the store killed, restarted, frozen", full=240.0)
 def gone(trial: Trial) -> Iterator[Tally]:
     """Take the server away under a run, again and again."""
     with server() as there, playground(trial.folder) as ground:

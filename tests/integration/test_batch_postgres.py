@@ -71,6 +71,7 @@ def test_a_run_is_taken_up_on_another_machine_and_nothing_is_lost_or_doubled(
     assert f":{elsewhere.folder / 'state'}" in hostler("log", "last", str(last)).err
 
 
+@pytest.mark.slow
 def test_files_beside_a_run_are_gone_on_with_on_another_machine(
     hostler: Hostler, elsewhere: Hostler, effects: Effects
 ) -> None:
@@ -85,6 +86,7 @@ def test_files_beside_a_run_are_gone_on_with_on_another_machine(
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "abcd"}
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_on_one_machine_is_done_on_the_other(
     hostler: Hostler, elsewhere: Hostler, effects: Effects
 ) -> None:
