@@ -7,10 +7,11 @@ on SQLite.
 from __future__ import annotations
 
 import random
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 from tests.faults.crash import Ground, playground, rounds, wait
 from tests.faults.frame import CannotTry, Tally, Trial, fault
@@ -47,8 +48,12 @@ def gone(trial: Trial) -> Iterator[Tally]:
     """Take the server away under a run, again and again."""
     with server() as there, playground(trial.folder) as ground:
         ground.hostler.env["HOSTLER_STORE"] = there.make("gone")
-        for _ in range(trial.count(sample=1, full=8)):
-            yield _round(ground, there, trial.chance, times=trial.count(sample=2, full=6))
+        for _ in range(8):
+            yield _round(ground, there, trial.chance, times=6)
+
+
+def _more(effects: Path, begun: int) -> bool:
+    return count_begun(effects) > begun
 
 
 def _round(ground: Ground, there: OwnPostgres, chance: random.Random, *, times: int) -> Tally:
@@ -75,7 +80,7 @@ def _round(ground: Ground, there: OwnPostgres, chance: random.Random, *, times: 
                 there.stop(how=way)
                 time.sleep(chance.uniform(0.0, 1.0))
                 there.start()
-            wait(lambda begun=begun: count_begun(effects) > begun, seconds=20.0)
+            wait(partial(_more, effects, begun), seconds=20.0)
         gates.open(times)
         over = running.wait(180.0)
     ground.codes.append(over.code)
