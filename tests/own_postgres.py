@@ -72,7 +72,11 @@ class OwnPostgres:
         (self.data / "pg_hba.conf").write_text("local all walled scram-sha-256\nlocal all all trust\n")
         with open(self.data / "postgresql.auto.conf", "a", encoding="utf-8") as file:
             file.write(SETTINGS + f"unix_socket_directories = '{self.folder}'\n")
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def url(self, database: str = "postgres", *, options: str = "") -> str:
         """The URL of a database."""
