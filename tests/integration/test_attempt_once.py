@@ -78,3 +78,23 @@ async def test_a_longer_one_goes_on_and_is_found_by_a_link(
     assert hello.standings[1] in (Standing.RUNNING, Standing.WAITING, Standing.DONE)
     assert (await ear.one(Result, 1)).out_size == len(ear.stream(1, 1)) == 5
     await link.close(forget=True, deadline=20)
+
+
+class NoRenewal(SystemClock):
+    """Time in which the moment to renew a lease never comes."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; for ever where it is long."""
+        await super().sleep(seconds if seconds < 5 else 3600)
+
+
+async def test_the_first_start_goes_out_at_once_and_not_with_the_next_renewal(
+    connection: Connection, transport: AsyncsshTransport
+) -> None:
+    link = AttemptLink(connection.host, brief=new_brief(), transport=transport, clock=NoRenewal())
+    _, ear = await opened(link, [])
+    link.ready()
+    link.start([Start(1, 1, 1, (b"true",))])
+    assert (await ear.one(Result, 1)).ending is Ending.OK
+    link.ack([1])
+    await link.close(forget=True, deadline=20)

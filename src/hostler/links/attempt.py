@@ -63,6 +63,7 @@ class AttemptLink:
         self._more, self._urgent, self._fetchable = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._busy, self._width, self._freed = 0, 3, asyncio.Event()  # commands at a time
         self._calm = asyncio.Event()  # nothing urgent is unsaid
+        self._calm.set()
         self._held: dict[int, Held] = {}
         self._open: set[int] = set()
         self._high = self._acked = 0
