@@ -325,3 +325,23 @@ def test_without_hosts_there_is_nothing_to_look_at(hostler: Hostler) -> None:
     hostler("doctor").refused("no hosts", "hostler doctor 'user@host1")
     hostler("doctor", "-e").refused("-e")
     hostler("doctor", "web[1-").refused("web[1-")
+
+
+async def test_a_login_that_never_comes_to_a_command_is_told_within_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hostler.clock import SystemClock
+    from hostler.transports.asyncssh import AsyncsshTransport
+    from hostler.work import checkup
+
+    server = OwnSshd(tmp_path / "sshd", lines=["ForceCommand sleep 300"])
+    transport = AsyncsshTransport(state=tmp_path, strict=None, ssh_config=(), say=print)
+    monkeypatch.setattr(checkup, "TELLING", 1.5)
+    try:
+        facts = await checkup.checkup(
+            server.host, by=transport, at_once=transport, clock=SystemClock(), deadline=30
+        )
+        assert facts.told is None and facts.mute == "its login did not come to a command within 1.5s"
+    finally:
+        await transport.close()
+        server.stop()

@@ -110,6 +110,6 @@ def test_a_folder_of_ours_that_somebody_else_could_write_to_is_refused(hostler: 
     place.chmod(0o777)
     name = "HOSTLER_STATE_DIR" if kind == "state" else "HOSTLER_SANDBOX_DIR"
     words = ("batch", *ONE, *ECHO) if kind == "state" else ("sandbox", "up", "1")
-    done = hostler(*words, **{name: str(place)})
+    done = hostler.start(*words, env={name: str(place)}).wait()
     done.refused(str(place), code=6 if kind == "state" else 2)
     assert not any(place.iterdir())

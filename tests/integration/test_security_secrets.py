@@ -199,7 +199,10 @@ def test_a_store_s_password_is_told_nobody(
     watch = Watch({"the store's password": word}, {})
     with watch.at_work():
         env = {"XDG_CONFIG_HOME": str(config.parents[1])}
-        ended = [hostler(*verb, **env) for verb in (("runs",), ("config", "show"), ("--debug", "runs"))]
+        ended = [
+            hostler.start(*verb, env=env).wait()
+            for verb in (("runs",), ("config", "show"), ("--debug", "runs"))
+        ]
         wait_until(lambda: watch.looks >= 3, seconds=30, what="looks")
     assert watch.found == set()
     assert [each.code for each in ended] == [6, 0, 6], ended
