@@ -5,11 +5,9 @@ Names of hosts are read from files only. It must never open a line, make a run o
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -35,6 +33,8 @@ GATHER = 1 << 16
 
 def dry_run(source: JobSource, template: Template, *, hosts: Sequence[Host], how: Wanted) -> int:
     """Print each job's command as it would be typed; gives the exit code. Raises UsageError as the run would."""
+    import asyncio
+
     from hostler.cli.jobsource import NO_JOBS
     from hostler.views.tables import counted, listed
     from hostler.views.words import command_words
@@ -63,6 +63,8 @@ def dry_run(source: JobSource, template: Template, *, hosts: Sequence[Host], how
 
 async def _ways(hosts: Sequence[Host], how: Wanted) -> dict[str, list[str]]:
     """How each host would be reached and why so, by the steps of a run that reaches none."""
+    from tempfile import TemporaryDirectory
+
     from hostler.wiring.reaching import limited, ways
 
     found: dict[str, list[str]] = {}
