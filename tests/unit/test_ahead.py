@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from hostler.transports.memory import MemoryHost, MemoryTransport
 HOSTS = [Host(name=f"n{number}", address=f"n{number}") for number in range(FIRST + 3)]
 
 
-def machines(**switches: bool) -> list[MemoryHost]:
+def machines(**switches: Any) -> list[MemoryHost]:
     return [MemoryHost(address=host.address, **switches) for host in HOSTS]
 
 
