@@ -37,7 +37,7 @@ test: $(READY) openssh accounts
 	@$(PY) -m pytest -n 2 -m 'not slow' $(PYTEST)
 
 test-all: $(READY) openssh accounts
-	@$(PY) -m pytest -n 2 $(PYTEST)
+	@HYPOTHESIS_PROFILE=wide $(PY) -m pytest -n 2 $(PYTEST)
 	@[ "$$(id -u)" != 0 ] || $(MAKE) --no-print-directory test-plain
 
 # Suites in which it matters who one is; root may do what others may not, and so notices less.

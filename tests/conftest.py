@@ -14,8 +14,10 @@ import pytest
 from hypothesis import settings
 
 # Speed is the benchmarks' business: a slow machine is no failure.
-settings.register_profile("hostler", deadline=None)
-settings.load_profile("hostler")
+# The tests are the same at every run; who wants new luck asks for `wide`, as `make test-all` does.
+settings.register_profile("hostler", deadline=None, derandomize=True)
+settings.register_profile("wide", deadline=None, max_examples=300)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "hostler"))
 
 # Who runs us in the background of a script has these ignored, and so would all that we start.
 for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):

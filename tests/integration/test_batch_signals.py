@@ -269,7 +269,11 @@ def test_stdout_closed_stops_the_run_where_that_is_the_habit(hostler: Hostler, e
     assert status["state"] == "stopped" and status["counts"]["queued"] > 0
     assert not survivors(hostler.uid())
     resumed = hostler("batch", "--resume", "last")
-    assert resumed.code == 0 and all(effects.counts[f"done {job}"] == 1 for job in "abcdefgh")
+    assert resumed.code == 0, resumed.err
+    # A job may be ended between its last word and its exit; then it is made again, and that is said.
+    repeated = hostler.json("report", "last")["maybe_duplicated"]
+    done_again = [effects.counts[f"done {job}"] for job in "abcdefgh"]
+    assert min(done_again) == 1 and sum(done_again) - len(done_again) <= repeated, (done_again, repeated)
 
 
 def test_hup_while_a_stop_is_under_way_changes_nothing(hostler: Hostler, effects: Effects) -> None:

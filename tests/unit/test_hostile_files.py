@@ -1,0 +1,132 @@
+"""Files of hosts, of settings and of jobs that nobody meant: read, or refused in one line that names the file.
+
+Cases worth keeping stand in `tests/corpus/`, a file each; one that is found is added there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hostler.cli.jobsource import JobSource
+from hostler.cli.rows import Form
+from hostler.errors import UsageError
+from hostler.manifests import load_inventory, read_hostfile
+from hostler.model.templates import Template
+from hostler.settings import files
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+
+YAML = """\
+defaults: {user: deploy, tags: [fleet], vars: {python: 3.10}}
+hosts:
+  web[01-02]: {port: 2200, tags: [web]}
+  db[1-2]: {address: "10.0.0.[8-9]", slots: 3, identity: keys/db}
+groups:
+  eu: {hosts: [web01, "db[1-2]"], jump: gate@gate.example.com:22}
+  old: {hosts: "@eu&@web"}
+"""
+PLAIN = "root@web[01-02]:2222  # two\r\ndb1\n[fe80::1]:22\nme@fe80::2\n"
+TOML = '[batch]\ntimeout = "5m"\nhosts = "a,b"\n[reap]\nyes = true\n'
+JOBS = "one\ntwo three\n'four five' six\n\ttab\\\n"
+
+#: What breaks readers: marks of the formats themselves, and what no text should hold.
+TOKENS = [
+    b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r", b"\n", b"\t", b"\x1b[2J", b"\x85", "\u2028".encode(),
+    b"'", b'"', b"\\", b"[", b"]", b"{", b"}", b"&a ", b"*a", b"<<: ", b"!!python/object:os.system ", b"? ", b"- ",
+    b": ", b"#", b"|", b">", b"%", b"@", b"^", b"!", b",", b"..", b"[1-", b"[9-1]", b"[1-999999999]", b"[[",
+    b"-oProxyCommand=x", b"host:99999", b":-1", b"0x10", b"1e400", b"nan", b"2026-01-01", b"[batch.deep.er]",
+    b"a.b = 1", b"\n---\n", b"[" * 200,
+]  # fmt: skip
+Reader = Callable[[Path], object]
+
+
+def jobs_of(form: Form, path: Path) -> list[object]:
+    with closing(JobSource([], str(path), Template.parse(["echo"], shell=None), form=form)) as source:
+        return list(source.jobs(check=lambda: None))
+
+
+def settings_of(path: Path) -> object:
+    return files._parsed(path.read_bytes(), kind="user", shown=str(path), folder=str(path.parent))
+
+
+READERS: dict[str, tuple[str, str, list[Reader]]] = {
+    "inventories/yaml": ("h.yaml", YAML, [lambda path: list(load_inventory([path]))]),
+    "inventories/plain": ("hosts", PLAIN, [lambda path: list(load_inventory([path])), read_hostfile]),
+    "settings": ("hostler.toml", TOML, [settings_of]),
+    "joblines": (
+        "jobs",
+        JOBS,
+        [
+            partial(jobs_of, form)
+            for form in (
+                Form(),
+                Form(words=True),
+                Form(null=True),
+                Form(colsep=re.compile(b"[,;]+")),
+                Form(header=True),
+            )
+        ],
+    ),
+}
+
+
+def read(path: Path, readers: list[Reader]) -> None:
+    for reader in readers:
+        try:
+            reader(path)
+        except UsageError as refused:
+            said = str(refused)
+            assert path.name in said, said
+            assert said.isprintable(), ascii(said)
+            assert len(said) < 1000
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, text: str) -> bytes:
+    """A good file with a few things put in, cut out, or said again."""
+    data = text.encode()
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        end = min(len(data), at + draw(st.sampled_from([0, 0, 1, 7, 60])))
+        new = draw(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=8), st.just(data[:at])))
+        data = data[:at] + new + data[end:]
+    return data
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_spoilt_file_is_read_or_refused_in_one_line_that_names_it(kind: str, tmp_path: Path) -> None:
+    name, text, readers = READERS[kind]
+    path = tmp_path / name
+
+    @settings(suppress_health_check=[HealthCheck.too_slow])
+    @given(st.one_of(spoilt(text), st.binary(max_size=60)))
+    def trial(data: bytes) -> None:
+        path.write_bytes(data)
+        read(path, readers)
+
+    trial()
+
+
+def kept() -> list[Path]:
+    return sorted(path for path in CORPUS.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("case", kept(), ids=lambda path: str(path.relative_to(CORPUS)))
+def test_a_kept_case_is_read_or_refused_in_one_line(case: Path) -> None:
+    folder = case.relative_to(CORPUS).parts[0]
+    readers = [
+        reader
+        for kind, (name, _, readers) in READERS.items()
+        if kind.split("/")[0] == folder and (folder != "inventories" or Path(name).suffix == case.suffix)
+        for reader in readers
+    ]
+    assert readers, f"nobody reads {case}"
+    read(case, readers)
