@@ -81,7 +81,7 @@ def leaving(trial: Trial) -> Iterator[Tally]:
             yield _judged(rig, above=9)
 
 
-@fault("started by several lines at once, attempt.sh", sample=2.0, full=90.0)
+@fault("started by several lines at once, attempt.sh", full=90.0)
 def shell(trial: Trial) -> Iterator[Tally]:
     """Messages with the same starts, read by as many shells at once."""
     need_strace()

@@ -147,6 +147,7 @@ def test_a_host_where_too_many_fail_in_a_row_is_retired_and_the_run_says_so(host
     assert done.code == 5 and "1 ok, 2 failed, 2 not run" in done.err, done.err
 
 
+@pytest.mark.slow
 def test_more_bad_hosts_than_are_put_up_with_end_the_run(own: Hostler, effects: Effects) -> None:
     running = own.start("batch", *ALL, "-j", "1", "--max-bad-hosts", "0", "--on-disconnect", "lease=1",
                         *effects.waiting(*"abcdef"))  # fmt: skip

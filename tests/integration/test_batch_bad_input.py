@@ -98,6 +98,7 @@ def test_a_file_of_jobs_that_cannot_be_read(hostler: Hostler) -> None:
     hostler("batch", *ALL, "--jobs", "binary", *ECHO).refused("binary", "line 1", "NUL")
 
 
+@pytest.mark.slow
 def test_a_million_lines_are_accepted_in_bounded_memory(hostler: Hostler) -> None:
     (hostler.folder / "list").write_text("".join(f"{number}\n" for number in range(1_000_000)))
     with socket.create_server(("127.0.0.1", 0)) as silent:

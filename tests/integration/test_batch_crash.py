@@ -19,6 +19,7 @@ from tests.lab import Lab
 JOBS, KILLS = 400, 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [2])
 def test_eight_kills_of_the_controller_and_each_job_is_done_once(
     hostler: Hostler, effects: Effects, ground: Lab, seed: int

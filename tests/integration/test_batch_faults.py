@@ -150,6 +150,7 @@ def test_bad_hosts_among_good_ones_cost_no_job_and_are_named(
         hostler.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="accounts of one's own can only be made by root")
 def test_a_batch_over_logins_of_every_kind_is_as_over_any(hostler: Hostler) -> None:
     """csh and fish, start-up files that print, umasks of 000 and 077, /tmp where nothing may be executed."""

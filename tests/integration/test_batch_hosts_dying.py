@@ -32,6 +32,7 @@ def own(tmp_path: Path) -> Iterator[Hostler]:
             made.close()
 
 
+@pytest.mark.slow
 def test_jobs_of_a_host_that_dies_go_to_the_other(own: Hostler, effects: Effects) -> None:
     running = own.start("batch", *ALL, "-j", "2", *LEASE, *effects.waiting(*"abcdef"))
     effects.wait(4, "begun")
@@ -45,6 +46,7 @@ def test_jobs_of_a_host_that_dies_go_to_the_other(own: Hostler, effects: Effects
     assert "lost" in endings
 
 
+@pytest.mark.slow
 def test_all_hosts_dying_ends_the_run_with_its_jobs_waiting(own: Hostler, effects: Effects) -> None:
     running = own.start("batch", *ALL, "-j", "1", *LEASE, *effects.waiting(*"abcd"))
     effects.wait(2, "begun")

@@ -132,6 +132,7 @@ def test_a_wrong_password_and_none_at_all_are_told_at_once_and_the_jobs_wait(
     assert done.code == 4 and "it would take a password (--ssh-password)" in done.err, done.err
 
 
+@pytest.mark.slow
 def test_stop_and_cancel_go_through_the_same_door_and_own_up_where_it_stays_shut(
     hostler: Hostler, door: Host, effects: Effects, way: tuple[str, str]
 ) -> None:
@@ -164,6 +165,7 @@ def test_stop_and_cancel_go_through_the_same_door_and_own_up_where_it_stays_shut
     hostler("stop", "last", "--ssh-password", "hunter2").refused("--ssh-password", "never the secret itself")
 
 
+@pytest.mark.slow
 def test_a_second_signal_names_a_stop_that_gets_through_the_door(
     hostler: Hostler, door: Host, effects: Effects
 ) -> None:

@@ -104,6 +104,7 @@ def test_what_is_asked_for_on_one_machine_is_done_on_the_other(
     assert elsewhere("wait", "last").code == 3
 
 
+@pytest.mark.slow
 def test_the_store_that_the_flag_names_is_used_and_no_other(hostler: Hostler, postgres: OwnPostgres) -> None:
     url = postgres.make(f"batch{next(NUMBERS)}")
     assert hostler("runs", "--store", url).err == hostler("runs").err  # none anywhere
@@ -154,6 +155,7 @@ def walled(postgres: OwnPostgres) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_the_password_in_a_url_is_seen_nowhere(
     hostler: Hostler, postgres: OwnPostgres, walled: str, effects: Effects
 ) -> None:

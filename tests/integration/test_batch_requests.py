@@ -100,6 +100,7 @@ def test_a_pause_shows_on_a_run_that_nobody_works_on(hostler: Hostler, effects: 
     assert again.wait().code == 0
 
 
+@pytest.mark.slow
 def test_who_comes_later_reaches_hosts_as_the_run_was_told_to(hostler: Hostler, effects: Effects) -> None:
     ways = ("--transport", "openssh", "--forks", "3", "--strict-host-keys")
     running = at_work(hostler, effects, *ONE, *ways, jobs="ab", begun=1)
@@ -231,6 +232,7 @@ def test_with_nobody_at_work_each_is_done_all_the_same(hostler: Hostler, effects
     assert sum(counts[f"done {job}"] for job in "abcdefg") == 5 and counts["done f"] == 0
 
 
+@pytest.mark.slow
 def test_stop_names_the_host_that_nobody_can_reach(hostler: Hostler, effects: Effects) -> None:
     with Lab() as passing:
         (gone,) = passing.hosts(1)

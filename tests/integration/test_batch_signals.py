@@ -72,6 +72,7 @@ def test_int_while_a_silent_host_is_waited_for_ends_at_once_and_all_jobs_wait(
         completed(hostler, effects, jobs=3)
 
 
+@pytest.mark.slow
 def test_int_while_a_host_is_silent_leaves_what_it_holds_and_says_so_everywhere(
     hostler: Hostler, effects: Effects, ground: Lab
 ) -> None:
@@ -156,6 +157,7 @@ def test_int_when_only_the_last_jobs_still_run(hostler: Hostler, effects: Effect
     completed(hostler, effects, jobs=6)
 
 
+@pytest.mark.slow
 def test_a_job_that_does_not_heed_term_is_killed_after_the_grace(hostler: Hostler, effects: Effects) -> None:
     text = f"trap '' TERM INT HUP; echo begun {{}} >> {effects}; sleep 300; sleep 300"
     running = hostler.start("batch", *ALL, "--", text, ":::", "a", "b")

@@ -139,6 +139,7 @@ def test_as_many_jobs_run_at_once_on_a_host_as_were_asked_for(
     assert at_the_same_time(effects) == slots
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_too_long_is_ended_with_all_its_processes(
     hostler: Hostler, effects: Effects
 ) -> None:

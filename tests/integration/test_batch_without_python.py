@@ -95,6 +95,7 @@ def test_every_way_to_end_is_told_as_it_is(hostler: Hostler, hosts: list[str]) -
     assert survivors(hostler.uid()) == {}
 
 
+@pytest.mark.slow
 def test_the_controller_is_killed_and_lines_are_cut_and_each_job_is_done_once(
     hostler: Hostler, hosts: list[str], effects: Effects, bare: OwnSshd
 ) -> None:
