@@ -115,12 +115,16 @@ def test_logins_are_chatty_or_find_no_python_and_commands_are_what_they_were(
         done.stdout.startswith(b"Welcome") and done.stdout.endswith(b"\x80x y\nin\n") and b"\0" in done.stdout
     )
     assert done.stderr.startswith(b"Welcome")
+    where = shutil.which("python3")
+    assert where is not None
+    (place.home / ".bashrc").write_text(f"PATH={Path(where).parent}:$PATH\n")  # as many people's do
     given(hostler, "no-python")
     done = place.run(host, "command -v python3; command -v sh; echo ${SSH_ORIGINAL_COMMAND-none}")
     assert b"python" not in done.stdout and done.stdout.endswith(b"/sh\nnone\n")
     ran = hostler("batch", "--hosts", "sandbox1", "--", "echo", ":::", "a")
     assert ran.lines == ["a"] and "no python3 of 3.6 or later" in ran.err
     hostler("sandbox", "faults", "sandbox1", "clear")
+    (place.home / ".bashrc").unlink()
     assert place.run(host, "command -v python3").returncode == 0
 
 

@@ -29,7 +29,8 @@ LOOKS = 50
 NOISE = r"Welcome to \377\376\000 this host!\r\n\000hostler-ru\033[2J\033]0;title\007<script>alert(1)</script>\200"
 WRAPPERS = {
     "chatty": f"printf '{NOISE}'; printf '{NOISE}' >&2\n",
-    "no-python": "PATH={tools}; export PATH\n",
+    # The level keeps bash from reading its start-up file once more, which may add to the path.
+    "no-python": "PATH={tools} SHLVL=2; export PATH SHLVL\n",
 }
 LOGIN = """said=$SSH_ORIGINAL_COMMAND; unset SSH_ORIGINAL_COMMAND
 case $said in
