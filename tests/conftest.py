@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Speed is the benchmarks' business: a slow machine is no failure.
 # The tests are the same at every run; who wants new luck asks for `wide`, as `make test-all` does.
-settings.register_profile("hostler", deadline=None, derandomize=True)
-settings.register_profile("wide", deadline=None, max_examples=300)
+SLOW = [HealthCheck.too_slow]
+settings.register_profile("hostler", deadline=None, suppress_health_check=SLOW, derandomize=True)
+settings.register_profile("wide", deadline=None, suppress_health_check=SLOW, max_examples=300)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "hostler"))
 
 # Who runs us in the background of a script has these ignored, and so would all that we start.

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hostler.cli.jobsource import JobSource
@@ -106,7 +106,6 @@ def test_a_spoilt_file_is_read_or_refused_in_one_line_that_names_it(kind: str, t
     name, text, readers = READERS[kind]
     path = tmp_path / name
 
-    @settings(suppress_health_check=[HealthCheck.too_slow])
     @given(st.one_of(spoilt(text), st.binary(max_size=60)))
     def trial(data: bytes) -> None:
         path.write_bytes(data)
