@@ -155,7 +155,7 @@ class Disk:
         return False
 
     def _sync(self, path: str) -> bool:
-        if not self.mine(path):
+        if not self.mine(path) and path != str(Path(self.root).parent):
             return False
         inode = self.now.get(path)
         if inode is not None:

@@ -10,10 +10,11 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from hostler.errors import StoreError, UsageError
-from hostler.stores.files import private_folder
+from hostler.stores.files import private_folder, sync_folder
 
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -38,8 +39,12 @@ def state_dir(*, environ: Mapping[str, str] = os.environ, mounts: Path = MOUNTS)
             f"{path} is on a network file system ({kind}), where locks and the store can't be trusted; "
             "set HOSTLER_STATE_DIR to a folder on a local disk"
         )
+    new = [part for part in (path, *path.parents) if not part.exists()]
     try:
         private_folder(path)
+        for part in new:  # or a power cut would take the first run with the folder's own name
+            with suppress(StoreError):  # a folder above that we may write to and not read
+                sync_folder(part.parent)
         found = path.stat()
     except OSError as error:
         raise StoreError(
