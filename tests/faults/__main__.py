@@ -1,4 +1,4 @@
-"""`tools/faults`: try faults one after another, and print what came of them as one table.
+"""`tools/faults`: try faults, and print what came of them as one table.
 
 Each has a folder of its own, which stays when it did harm; nothing of the person who runs it is read or written.
 """
@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
-import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from _pytest.outcomes import OutcomeException
-
-from tests.faults.frame import CannotTry, Fault, Tally, found
+from tests.faults.frame import Fault, found
 from tests.faults.table import put_into, text
+from tests.faults.trying import Trying, keep
 
 SEED = 1
 FOLDER = "hostler-faults-"
+AT_ONCE = 2
 
 
 def main(words: Sequence[str]) -> int:
@@ -36,20 +33,12 @@ def main(words: Sequence[str]) -> int:
         print(f"no fault of `make {given.under}` has {' or '.join(given.words)} in its name", file=sys.stderr)
         return 2
     _surroundings_of_our_own()
-    place = Path(tempfile.mkdtemp(prefix=FOLDER))
-    rows: list[Tally] = []
-    for each in chosen:
-        _say(f"== {each.key}: {each.name}, seed {given.seed}")
-        began = time.monotonic()
-        some = _tried(each, place=place, given=given)
-        rows += some
-        if all(row.clean for row in some):
-            shutil.rmtree(place / each.key, ignore_errors=True)
-        else:
-            size = "--sample " if given.sample else ""
-            _say(f"   the same again: tools/faults {size}--under {each.under} --seed {given.seed} {each.key}")
-            _say(f"   what it left: {place / each.key}")
-        _say(f"   {time.monotonic() - began:.0f} s")
+    place = given.place or Path(tempfile.mkdtemp(prefix=FOLDER))
+    trying = Trying(place=place, seed=given.seed, sample=given.sample, seconds=given.seconds)
+    rows = trying.all_of(chosen, at_once=given.jobs)
+    if given.rows:
+        keep(rows, given.rows)
+        return 0
     print(text(rows), end="", flush=True)
     if not any(place.iterdir()):
         place.rmdir()
@@ -59,19 +48,6 @@ def main(words: Sequence[str]) -> int:
         )
         put_into(given.into, rows, mark=given.under, command=command, whole_table=not given.words)
     return 0 if all(row.clean for row in rows) else 1
-
-
-def _tried(each: Fault, *, place: Path, given: argparse.Namespace) -> list[Tally]:
-    try:
-        return each.tried(
-            seed=given.seed, folder=place / each.key, sample=given.sample, seconds=given.seconds, say=_say
-        )
-    except CannotTry as error:
-        return [Tally(fault=each.name, tries=0, note=f"not tried: {error}")]
-    except (Exception, OutcomeException) as error:  # pytest.fail is no Exception
-        traceback.print_exc()
-        first = (str(error).strip().splitlines() or [""])[0]
-        return [Tally(fault=each.name, tries=0, note=f"broke off: {type(error).__name__}: {first}"[:160])]
 
 
 def _chosen(each: Fault, words: Sequence[str]) -> bool:
@@ -98,15 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="name the faults, and do nothing")
     parser.add_argument("--sample", action="store_true", help="a short sample of each")
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"where it is injured ({SEED})")
+    parser.add_argument(
+        "--jobs", type=int, default=AT_ONCE, metavar="N", help=f"so many faults at once ({AT_ONCE})"
+    )
+    parser.add_argument("--place", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, metavar="N", help="how long each may take, about")
     parser.add_argument(
         "--into", type=Path, metavar="FILE", help="put the rows between their marks in this page"
     )
     return parser
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

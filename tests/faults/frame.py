@@ -105,6 +105,7 @@ class Fault:
     under: str
     sample: float | None
     full: float
+    alone: bool
     run: Callable[[Trial], Iterator[Tally]]
 
     def tried(
@@ -134,17 +135,18 @@ FOUND: dict[str, Fault] = {}
 
 
 def fault(
-    name: str, *, full: float, sample: float | None = None, under: str = "faults"
+    name: str, *, full: float, sample: float | None = None, under: str = "faults", alone: bool = False
 ) -> Callable[[Callable[[Trial], Iterator[Tally]]], Callable[[Trial], Iterator[Tally]]]:
     """Offer a function as a fault.
 
     `full` and `sample` are the seconds that it usually takes, and what `Trial.left` counts from; without `sample` it is
-    only tried in full. `under` is the target of make that tries it: faults, soak or chaos.
+    only tried in full. `under` is the target of make that tries it: faults, soak or chaos. One that is to be tried
+    `alone` measures something, and has the machine to itself.
     """
 
     def offer(run: Callable[[Trial], Iterator[Tally]]) -> Callable[[Trial], Iterator[Tally]]:
         key = f"{run.__module__.rpartition('.')[2]}.{run.__name__}"
-        FOUND[key] = Fault(key=key, name=name, under=under, sample=sample, full=full, run=run)
+        FOUND[key] = Fault(key=key, name=name, under=under, sample=sample, full=full, alone=alone, run=run)
         return run
 
     return offer

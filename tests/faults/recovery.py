@@ -25,7 +25,7 @@ WAYS = (("asyncssh", 1), ("openssh", 1), ("asyncssh", 2))
 MANY = 10_000
 
 
-@fault("line cut: the next output shows", full=150.0)
+@fault("line cut: the next output shows", full=150.0, alone=True)
 def output_after_a_cut(trial: Trial) -> Iterator[Tally]:
     """Cut the line of a job that prints all the time, for longer and longer."""
     with playground(trial.folder, hosts=1) as ground:
@@ -69,7 +69,7 @@ def _outages(
     return found, wrong
 
 
-@fault("controller killed: --resume of 10,000 jobs starts new ones", full=60.0)
+@fault("controller killed: --resume of 10,000 jobs starts new ones", full=60.0, alone=True)
 def new_jobs_after_a_kill(trial: Trial) -> Iterator[Tally]:
     """Kill the controller of a run of many jobs, and see how soon the next one has a new job begun."""
     with playground(trial.folder, hosts=2, without_python=0) as ground:

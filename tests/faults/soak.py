@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.faults.crash import rounds
+from tests.faults.crash import EVER, rounds
 from tests.faults.frame import Tally, Trial, fault
-
-#: More than any time allows.
-EVER = 1 << 30
 
 
 @fault("controller killed, lines cut, for long", under="soak", full=1200.0)

@@ -32,7 +32,7 @@ def server() -> Iterator[OwnPostgres]:
         made.close()
 
 
-@fault("controller killed, store in PostgreSQL", sample=8.0, full=300.0)
+@fault("controller killed, store in PostgreSQL", sample=8.0, full=600.0)
 def killed(trial: Trial) -> Iterator[Tally]:
     """Kill the controller and cut lines at random, as on SQLite."""
     with server() as there:
