@@ -21,6 +21,7 @@ SAMPLE = (
     f"{HERE}/test_postgres_store.py::test_who_dies_loses_its_run_at_once",
     f"{HERE}/test_runner_kills.py::test_nothing_of_a_plain_user_s_killed_job_survives",
     f"{HERE}/test_runner_spool.py::test_a_home_that_can_not_be_written_to_is_passed_over",
+    f"{HERE}/test_security_files.py::test_the_state_folder_is_ours_alone_with_all_that_is_in_it_under_any_umask",
     f"{HERE}/test_sandbox_commands.py::test_a_plain_user_has_hosts_of_their_own",
 )
 
