@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 import pytest
 
 from hostler.errors import HostRefused
-from hostler.links.memory import Act
+from hostler.links.memory_host import Act
 from hostler.model.jobs import Ending, Start
 from hostler.model.reports import (
     Began,

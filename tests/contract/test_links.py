@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from hostler.clock import SystemClock
 from hostler.links.attempt import AttemptLink
 from hostler.links.brief import Brief
-from hostler.links.memory import Act, MemoryHost, MemoryLink
+from hostler.links.memory import MemoryLink
+from hostler.links.memory_host import Act, MemoryHost
 from hostler.links.runner import RunnerLink
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending
