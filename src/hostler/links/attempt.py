@@ -13,27 +13,22 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from hostler.clock import Clock
-from hostler.errors import HostError, HostRefused, LineLost, RunnerFailed, Unreachable
+from hostler.errors import HostError, HostRefused, LineLost, Unreachable
 from hostler.links import attempt_words as say
 from hostler.links.attempt_answers import Answer, Answers, Greeting, Grown, Parting, Piece, Says, Stands, Told
-from hostler.links.attempt_state import BATCH, Held, choose
+from hostler.links.attempt_channels import ALONE, PATIENCE, Channels
+from hostler.links.attempt_opening import opened, silence
+from hostler.links.attempt_state import Held, choose
 from hostler.links.brief import Brief
 from hostler.links.choosing import SPOOL
-from hostler.links.decode import words
 from hostler.links.runner import COMMAND, CREDIT, STARTS, STARTS_SIZE
-from hostler.model.health import UNSAID
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start
-from hostler.model.reports import Down, Hello, Lost, Refused, Renewed, Report, Result, Revoked, Standing
-from hostler.ports import Connection, Finished, Stream, Transport
+from hostler.model.reports import Down, Hello, Lost, Refused, Renewed, Report, Result, Revoked
+from hostler.ports import Connection, Stream, Transport
 from hostler.remote.attempt_source import BOOT, message
 
-#: Seconds that a command may take there.
-DEADLINE = 120.0
-#: Seconds for which a host may refuse another session before its line is given up.
-PATIENCE = 10.0
-#: The same for the first command, beside which no other has just ended; and what is said when there is none.
-ALONE = 0.5
+#: What is said where no second session is to be had.
 SESSIONS = (
     "without Python there two sessions are needed on a line, and its sshd grants one: set MaxSessions to 2 or more in "
     "its sshd_config, or install Python 3.6 or later"
@@ -55,13 +50,13 @@ class AttemptLink:
         self._transport, self._clock, self._shell = transport, clock, shell
         self._line = secrets.token_hex(8)
         self._connection: Connection | None = None
+        self._channels: Channels | None = None
         self._stream: Stream | None = None
         self._spool, self._stamp, self._last = b"", 0, 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._unsent: dict[int, Start] = {}
         self._words: list[bytes] = []
         self._more, self._urgent, self._fetchable = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._busy, self._width, self._freed = 0, 3, asyncio.Event()  # commands at a time
         self._calm = asyncio.Event()  # nothing urgent is unsaid
         self._calm.set()
         self._held: dict[int, Held] = {}
@@ -78,6 +73,7 @@ class AttemptLink:
         """Reach the host, and go on with what is there. Raises HostError."""
         self._deliver = deliver
         connection = self._connection = await self._transport.connect(self.host, deadline=deadline)
+        self._channels = Channels(connection, clock=self._clock)
         nonce = secrets.token_hex(8)
         answers = Answers(nonce)
         body = self._opening(nonce, ask) + b'_hnow\necho ". $_ht"\n_hlook\n'
@@ -85,10 +81,10 @@ class AttemptLink:
             async with asyncio.timeout(deadline):
                 self._stream = await connection.stream(BOOT, deadline=deadline)
                 self._stream.write(message(body))
-                hello = await self._hello(self._stream, answers, ask)
-                await self._command(
-                    b"", patience=ALONE
-                )  # it renews the lease; and no job begins on a line for one
+                answer = await opened(self.host.name, self._stream, answers, ask)
+                self._spool, self._stamp = answer.spool, answer.stamp
+                # It renews the lease; and no job begins on a line that has room for one command only.
+                await self._command(b"", patience=ALONE)
         except Unreachable as error:
             await connection.close()
             if "no more sessions" not in error.why:
@@ -102,64 +98,21 @@ class AttemptLink:
             raise
         self._open.update(ask)
         self._high = max(ask, default=0)
-        listen = self._listen(self._stream, answers)
+        listen = self._listen(self._stream, answers, answer.said)
         for work in (listen, self._starts(), self._urgents(), self._fetches(), self._renew()):
             self._tasks.append(asyncio.create_task(work, name=f"attempts on {self.host.name}"))
-        return hello
+        return answer.hello
 
     def _opening(self, nonce: str, ask: Sequence[int]) -> bytes:
         return say.beginning(self._shell, nonce) + say.opening(
             self.host, brief=self._brief, line=self._line, id=SPOOL + secrets.token_hex(15), ask=ask
         )
 
-    async def _hello(self, stream: Stream, answers: Answers, ask: Sequence[int]) -> Hello:
-        found: list[Answer] = []
-        while not any(isinstance(one, Told) and one.last for one in found):
-            data = await stream.read()
-            if not data:
-                raise self._silence(stream.stderr_tail())
-            try:
-                found += answers.feed(data)
-            except ValueError as error:
-                raise RunnerFailed(self.host.name, str(error)[:300]) from None
-            self._refusal(found)
-        hello = self._greeted(found, ask)
-        for one in found:
-            if isinstance(one, Held | Result | Grown):
-                self._heard(one)
-        return hello
-
-    def _refusal(self, found: Sequence[Answer]) -> None:
-        for one in found:
-            if isinstance(one, Parting):
-                raise (HostRefused if one.fatal else LineLost)(self.host.name, one.why)
-
-    def _greeted(self, found: Sequence[Answer], ask: Sequence[int]) -> Hello:
-        greeting = next((one for one in found if isinstance(one, Greeting)), None)
-        known = {one.serial: one.standing for one in found if isinstance(one, Stands)}
-        if greeting is None or len(greeting.spool) != 32:
-            raise RunnerFailed(self.host.name, "its sh made no sense: no word of a spool")
-        self._spool = greeting.path
-        self._stamp = max(one.at for one in found if isinstance(one, Told))
-        try:
-            standings = {serial: Standing(known.get(serial, 0)) for serial in ask}
-        except ValueError as error:
-            raise RunnerFailed(self.host.name, f"its sh made no sense: {error}") from None
-        said = next((one.vitals for one in found if isinstance(one, Says)), UNSAID)
-        return Hello(
-            spool=greeting.spool, boot=greeting.boot, account=greeting.account, python="none",
-            slots=greeting.slots, standings=standings, vitals=said,
-        )  # fmt: skip
-
-    def _silence(self, stderr: bytes) -> HostError:
-        said = [line for line in words(stderr[-2000:]).splitlines() if line.strip()]
-        if not said or "not all of the message came" in said[-1]:
-            return LineLost(self.host.name, "its sh ended without a word")
-        return RunnerFailed(self.host.name, f"its sh said: {said[-1].strip()[:300]}")
-
-    async def _listen(self, stream: Stream, answers: Answers) -> None:
-        """Take in what happens there."""
+    async def _listen(self, stream: Stream, answers: Answers, said: Sequence[Answer]) -> None:
+        """Take in what happens there, from what `said` the opening's answer had in tow."""
         with self._until_down():
+            for one in said:
+                self._heard(one)
             while data := await stream.read():
                 for one in answers.feed(data):
                     self._heard(one)
@@ -224,10 +177,11 @@ class AttemptLink:
 
     async def _command(self, body: bytes, *, patience: float = PATIENCE) -> None:
         """One remote command: say something, take in what is answered. Raises HostError, ValueError."""
+        assert self._channels is not None
         nonce, began = secrets.token_hex(8), self._clock.steady()
         enter = say.entering(self._spool, epoch=self._brief.epoch, line=self._line, stamp=self._stamp)
         text = message(say.beginning(self._shell, nonce) + enter + body + b"_hdone\n")
-        finished = await self._through(text, patience)
+        finished = await self._channels.run(text, patience=patience)
         answers, held = Answers(nonce), 0
         times = []
         for one in answers.feed(finished.stdout):
@@ -235,33 +189,10 @@ class AttemptLink:
                 times.append(one.at)
             self._heard(one)
         if not answers.begun:
-            raise self._silence(finished.stderr)
+            raise silence(self.host.name, finished.stderr)
         if len(times) > 1:
             held = times[-1] - times[0]
             self._renewed(times[0], max(0.0, self._clock.steady() - began - held / 100))
-
-    async def _through(self, text: bytes, patience: float) -> Finished:
-        """Run it when there is a channel: a host that refuses one beside others gets fewer at a time."""
-        assert self._connection is not None
-        until = 0.0
-        while True:
-            while self._busy >= self._width:
-                self._freed.clear()
-                await self._freed.wait()
-            self._busy += 1
-            until = until or self._clock.steady() + patience
-            try:
-                return await self._connection.run(
-                    BOOT, stdin=text, deadline=DEADLINE, limit=BATCH + (256 << 10)
-                )
-            except Unreachable:
-                if self._clock.steady() > until:
-                    raise
-                self._width = max(1, self._busy - 1)
-            finally:
-                self._busy -= 1
-                self._freed.set()
-            await self._clock.sleep(0.05)  # a session that has just ended counts there a little longer
 
     def _renewed(self, stamp: int, rtt: float) -> None:
         """The host has counted the lease from this time of its own; said at most twice a second."""
