@@ -270,6 +270,23 @@ def test_after_its_lease_a_runner_has_left_and_kept_what_was_not_acknowledged(ri
     assert again.result(4).out == b"waits\n"
 
 
+def test_a_host_that_sleeps_counts_that_for_its_lease_and_not_for_its_jobs_own_time(rig: Rig) -> None:
+    """A sleep is played by the clock that goes on meanwhile, ahead of the other by the size of a file."""
+    slept = rig.folder / "slept"
+    slept.touch()
+    clock = "return time.clock_gettime(AWAKE_OR_NOT)"
+    rig.changes = [(clock, f"{clock} + os.stat({str(slept)!r}).st_size")]
+    line = rig.line(lease=3600.0)
+    line.start(1, "sleep 60", timeout=1200)
+    os.truncate(slept, 1800)
+    line.start(2, "true")
+    line.result(2)
+    assert not line.of(Result, 1) and not line.over
+    os.truncate(slept, 4000)
+    assert line.end() == wire.AGAIN + b"the lease has ended"
+    assert rig.line(ask=[1]).result(1).ending is Ending.INTERRUPTED
+
+
 def test_what_waited_when_the_lease_ended_is_as_if_never_seen(rig: Rig) -> None:
     line = rig.line(lease=0.5, slots=1, grace=1.5)
     line.start(1, "trap '' TERM; while :; do sleep 0.1; done")

@@ -1,10 +1,9 @@
-"""The runner's life: taking the spool's lock, serving one controller at a time, leaving when nothing is owed.
+"""The runner's life: serving one controller at a time, keeping the lease, leaving when nothing is owed.
 
 Nothing here may wait for anything but the poll: a line that takes no more, a relay that stalls, a disk that is full
 and a job that will not die must leave all others served.
 """
 
-import fcntl
 import json
 import os
 import select
@@ -14,17 +13,15 @@ import struct
 import sys
 import time
 
-from hostler.remote.runner.channel import HIGH_WATER, Channel, Visitor, listen, relay, stay
+from hostler.remote.runner.channel import HIGH_WATER, Channel, Visitor
 from hostler.remote.runner.jobs import NEWS, Table
-from hostler.remote.runner.log import Log
-from hostler.remote.runner.processes import Spawner, account_shell, deafen, surroundings
+from hostler.remote.runner.lease import Lease
 from hostler.remote.runner.rules import Rules
-from hostler.remote.runner.spool import folder, lock, remove, sweep
+from hostler.remote.runner.spool import remove
 from hostler.remote.runner.terminals import Terminals
 from hostler.remote.runner.vitals import boot, cores, vitals
-from hostler.remote.runner.wire import ACK, AGAIN, BYE, CREDIT, FOLLOW, FOLLOWS, HELLO, KILL, KILLS, MAX_FRAME
+from hostler.remote.runner.wire import ACK, AGAIN, BYE, CREDIT, FOLLOW, FOLLOWS, HELLO, KILL, KILLS
 from hostler.remote.runner.wire import (
-    HEAD,
     MAGIC,
     NEVER,
     NUMBER,
@@ -42,9 +39,6 @@ from hostler.remote.runner.wire import R_BYE, R_HELLO, R_RENEWED, frame, read_nu
 GAP, LULL = 0.05, 0.01
 #: How often the output of running jobs is looked at, in seconds; with nobody listening, and more per running job.
 WATCH, UNWATCHED, WATCH_EACH = 0.05, 1.0, 0.0002
-#: A longer lease means that we work on whatever becomes of the controller; with nothing left to do and nobody there we
-#: leave after this, and the results stay. In seconds.
-ENDLESS, IDLE = 365 * 86400.0, 60.0
 #: Relays that may be about to hand over their line at a time.
 VISITORS = 8
 NONSENSE = (ValueError, KeyError, IndexError, TypeError, OverflowError, AttributeError, struct.error)
@@ -57,10 +51,8 @@ class Runner:
         self.path, self.table, self.listener = path, table, listener
         self.channel = None  # type: Channel | None
         self.visitors = {}  # type: dict[int, Visitor]
-        self.lease = 120.0
-        self.renewed = time.monotonic()
+        self.lease = Lease()
         self.flushed = 0.0
-        self.heard = {}  # type: dict[int, float]
         self.expired = self.leaving = self.ending = False
         self.poll = select.poll()
         self.wake, waker = os.pipe()
@@ -98,11 +90,8 @@ class Runner:
         )
         table.log.lead(epoch)
         table.save(now)  # before the answer: the next runner must know it, too
-        self.channel, self.lease, table.grace = channel, lease, grace
-        # What runs is not given more time by a hello whose answer may never arrive, only by what is said after it.
-        self.heard = {0: now}
-        if self.expired or not (table.running or table.waiting):
-            self.renewed = now
+        self.channel, table.grace = channel, grace
+        self.lease.greeted(lease, self.expired or not (table.running or table.waiting))
         self.expired = self.leaving = table.unwanted = False
         table.rules = rules
         if rules.pty and table.terminals is None:
@@ -187,8 +176,7 @@ class Runner:
             return
         try:
             for kind, body in channel.frames.feed(data):
-                if self.heard and 0 in self.heard:
-                    self.renew(0, 0)  # whoever speaks has heard our hello
+                self.lease.spoken()
                 self.obey(kind, body)
         except (OSError, *NONSENSE) as error:
             note("%s: %s: the line is dropped" % (type(error).__name__, error))
@@ -203,8 +191,7 @@ class Runner:
         elif kind == ACK:
             table.ack(read_numbers(body))
         elif kind == RENEW:
-            self.renew(*RENEWAL.unpack(body))
-            self.heard[RENEWAL.unpack(body)[0]] = now
+            self.lease.asked(*RENEWAL.unpack(body))
             table.voice.talk.append(frame(R_RENEWED, body[:8]))
             self.flushed = 0.0
         elif kind == REVOKE:
@@ -226,13 +213,6 @@ class Runner:
             table.abandon(now)
         else:
             raise ValueError("a frame of type %d" % kind)
-
-    def renew(self, _: int, known: int) -> None:
-        """Count the lease from the newest of our answers that the controller has: it counts from there, or later."""
-        then = self.heard.get(known)
-        if then is not None:
-            self.renewed = max(self.renewed, then)
-            self.heard = {sent: at for sent, at in self.heard.items() if at > then}
 
     def due(self) -> float:
         """When what there is to say is to be said."""
@@ -288,23 +268,23 @@ class Runner:
         if self.table.able and not self.expired:
             return 0  # output has just left that starts were waiting for
         if not self.expired:
-            wake = min(wake, self.renewed + self.lease)
+            wake = min(wake, now + self.lease.left())
         if self.table.running:
             wake = min(wake, self.watch())
         if self.channel is not None and self.table.voice.talk:
             wake = min(wake, self.due())
         return int(max(0.0, min(wake - now, 60.0)) * 1000) + 1
 
-    def idle(self, now: float) -> bool:
+    def idle(self) -> bool:
         """Whether there is nothing to do, nobody there, and no end of a lease that would let us go."""
         busy = self.channel is not None or self.table.running or self.table.waiting
-        return not busy and self.lease > ENDLESS and now >= self.renewed + IDLE
+        return not busy and self.lease.idle()
 
     def keep_time(self, now: float) -> None:
         """End everything when the lease has ended, or when we are told to end."""
-        if self.idle(now):
+        if self.idle():
             self.expired = True
-        if (self.ending or now >= self.renewed + self.lease) and not self.expired:
+        if (self.ending or self.lease.left() <= 0) and not self.expired:
             self.expired = True
             self.table.expire(now)
             self.drop(AGAIN + (b"the runner is being ended" if self.ending else b"the lease has ended"))
@@ -358,122 +338,3 @@ def note(text: str) -> None:
     """Write down what went wrong, for whoever looks into the spool."""
     sys.stderr.write("hostler runner: %s\n" % text)
     sys.stderr.flush()
-
-
-def read_exactly(fd: int, size: int) -> bytes:
-    """Read `size` bytes, or fewer at the end."""
-    data = b""
-    while len(data) < size:
-        more = os.read(fd, size - len(data))
-        if not more:
-            break
-        data += more
-    return data
-
-
-def serve(path: str, held: int, hello: "dict[str, object]", leash: socket.socket, umask: int) -> None:
-    """Be the runner: everything of the SSH session but the channel is left behind. Raises OSError, NONSENSE."""
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    deafen()
-    listener = listen(path)
-    log = Log(path)
-    spawner = Spawner(surroundings(), account_shell(str(hello.get("shell") or "")), umask)
-    if hello.get("as"):
-        spawner.env.pop(b"SUDO_COMMAND", None)
-    spawner.env[b"HOSTLER_RUN"] = str(hello["run"]).encode()
-    spawner.env[b"HOSTLER_HOST"] = str(hello["host"]).encode()
-    given = hello.get("env")
-    if isinstance(given, dict):
-        spawner.env.update((os.fsencode(name), os.fsencode(value)) for name, value in given.items())
-    spawner.folder = os.fsencode(str(hello.get("workdir") or ""))
-    rules = Rules(hello)
-    if rules.pty:
-        spawner.env.setdefault(b"TERM", b"dumb")
-    table = Table(path, str(hello["uid"]), log, spawner, cores(), rules)
-    runner = Runner(path, table, listener)
-    fd_in, fd_out = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (0, 1))
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    trace = os.open(
-        os.path.join(path, "errors"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-    )
-    leash.send(b"+")
-    attached = runner.attach(Channel(fd_in, fd_out, leash), hello)
-    for fd, source in ((0, null), (1, trace), (2, trace)):
-        os.dup2(source, fd)
-    os.close(null)
-    os.close(trace)
-    if attached:
-        sweep(path, str(hello.get("spool") or ""), rules.keep)
-        runner.live()
-    runner.part()
-    os.close(held)
-
-
-def become(path: str, held: int, hello: "dict[str, object]", umask: int) -> None:
-    """Start the runner and stay as its relay."""
-    ours, theirs = socket.socketpair()
-    if os.fork() == 0:
-        ours.close()
-        try:
-            serve(path, held, hello, theirs, umask)
-        except (OSError, MemoryError, *NONSENSE) as trouble:
-            if not isinstance(trouble, OSError):
-                sys.excepthook(*sys.exc_info())
-            note("%s: %s" % (type(trouble).__name__, trouble))
-        finally:
-            sys.stderr.flush()
-            os._exit(0)
-    os.close(held)
-    theirs.close()
-    stay(ours)
-
-
-def go_home() -> None:
-    """Begin where a login of this account would: sudo leaves us in another's folder."""
-    for place in (os.path.expanduser("~"), "/"):
-        try:
-            os.chdir(place)
-            break
-        except OSError:
-            continue
-
-
-def main() -> None:
-    """Read the controller's hello and become the runner, or the relay to the one that lives. Raises OSError."""
-    umask = os.umask(0o077)
-    os.closerange(3, 256)
-    head = read_exactly(0, HEAD.size)
-    size, kind = HEAD.unpack(head) if len(head) == HEAD.size else (0, 0)
-    body = read_exactly(0, size) if kind == HELLO and size <= MAX_FRAME else b""
-    if not body or len(body) != size:
-        sys.exit("hostler runner: no whole hello came")
-    try:
-        hello = json.loads(body.decode())
-        names = (str(hello.get("spool") or ""), str(hello["uid"]), str(hello["token"]))
-    except NONSENSE as error:
-        sys.exit("hostler runner: a hello that made no sense: %s" % error)
-    if hello.get("as"):
-        go_home()
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        path = folder(*names)
-        try:
-            held = lock(path)
-        except FileNotFoundError:
-            continue  # the last runner has just removed its spool
-        if held is not None:
-            become(path, held, hello, umask)
-            return
-        if relay(path, body):
-            return
-        time.sleep(0.05)
-    sys.exit("hostler: not now: the runner here does not answer")
-
-
-if __name__ == "__hostler__":
-    try:
-        main()
-    except OSError as trouble:
-        sys.exit("hostler runner: %s" % trouble)
