@@ -13,7 +13,7 @@ from pathlib import Path
 
 MODULES = (
     "wire", "rules", "spool", "log", "files", "processes", "hunting", "cutting", "terminals", "telling",
-    "metering", "jobs", "channel", "vitals", "lease", "serve", "becoming",
+    "metering", "fence", "room", "launching", "jobs", "channel", "vitals", "lease", "serve", "becoming",
 )  # fmt: skip
 #: The modules' imports of each other, which one source has no use for.
 OURS = re.compile(r"^from hostler\.[\w.]+ import (?:\([^)]*\)|[^(\n]*)\n", re.MULTILINE)

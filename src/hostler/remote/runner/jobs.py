@@ -12,11 +12,14 @@ import time
 from collections import deque
 
 from hostler.remote.runner.cutting import amount
+from hostler.remote.runner.fence import GONE, UNKNOWN, WAITING, Fence
 from hostler.remote.runner.files import Files, Pair
-from hostler.remote.runner.hunting import Ladder, Marks, Prey, end_all
+from hostler.remote.runner.hunting import Ladder, Marks, end_all
+from hostler.remote.runner.launching import SHORTAGES, Launcher
 from hostler.remote.runner.log import Log
 from hostler.remote.runner.metering import Meter
-from hostler.remote.runner.processes import NoFolder, Spawner
+from hostler.remote.runner.processes import Spawner
+from hostler.remote.runner.room import Room
 from hostler.remote.runner.rules import Rules
 from hostler.remote.runner.telling import (
     EXIT,
@@ -26,11 +29,9 @@ from hostler.remote.runner.telling import (
     OK,
     OUTPUT_LIMIT,
     SIGNAL,
-    STAGING_FAILED,
     TIMEOUT,
 )
 from hostler.remote.runner.telling import Attempt, Voice
-from hostler.remote.runner.terminals import Terminals
 from hostler.remote.runner.wire import NO_CODE, NUMBER, R_HELD, R_LOST, R_REFUSED, R_REVOKED, frame, numbers
 
 #: Seconds in which a job's output is not looked at, and after which its beginning is told.
@@ -39,18 +40,6 @@ YOUNG, NEWS = 0.1, 0.05
 BACKLOG = 256 << 20
 #: Attempts that are started in one go: their records are one write, their files open at once.
 ROUND = 32
-#: Bytes that must be free on the spool's disk for a job to start; on a small disk, a fiftieth of it.
-ROOM = 16 << 20
-SHORTAGES = (
-    errno.EAGAIN,
-    errno.ENOMEM,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.EIO,
-    errno.EROFS,
-)
 
 
 class Table:
@@ -60,38 +49,32 @@ class Table:
         self, path: str, uid: str, log: Log, spawner: Spawner, slots: int, rules: Rules
     ) -> None:  # fmt: skip
         self.rules = rules
-        self.log, self.uid, self.spawner, self.slots = log, uid.encode(), spawner, slots
-        self.path = os.path.realpath(path)
+        self.log, self.slots = log, slots
+        self.launcher = Launcher(path, uid, spawner, Marks(log.id))
         self.files = Files(path, {number for _, _, number in log.starts.values()})
         self.voice = Voice(self.files)
         self.meter = Meter(self.files, rules.limit)
-        self.terminals: "Terminals | None" = None
+        self.room = Room(self.files)
         self.ladder = Ladder()
-        self.marks = Marks(log.id)
         self.grace = 5.0
-        self.high = log.high
-        self.waiting = {}  # type: dict[int, tuple[int, int, int, tuple[bytes, ...], bool, float]]
-        self.order = deque()  # type: deque[int]
-        self.unseen = set()  # type: set[int]
-        self.barred = set()  # type: set[int]
+        self.fence = Fence(log.high)
         self.running = {}  # type: dict[int, Attempt]
         self.pids = {}  # type: dict[int, Attempt]
         self.ended = {}  # type: dict[int, Attempt]
         self.fresh = deque()  # type: deque[Attempt]
         self.timeouts = []  # type: list[tuple[float, int]]
         self.free = list(range(slots, 0, -1))
-        self.looked = self.asked = self.unsaved = 0.0
-        self.full = ""
-        self.unwanted = self.crowded = False
+        self.looked = self.unsaved = 0.0
+        self.unwanted = False
         self.revive()
 
     def revive(self) -> None:
         """Take over what an earlier runner left: results stand; what has none is ended, and lost."""
-        log, preys = self.log, {}  # type: Log, dict[int, Prey]
+        log = self.log
         for serial, (job, n, number) in sorted(log.starts.items()):
-            attempt = self.ended[serial] = Attempt(serial, job, n, Pair(number))
-            if serial not in log.results:
-                preys[serial] = self.prey(attempt)
+            self.ended[serial] = Attempt(serial, job, n, Pair(number))
+        prey = self.launcher.prey
+        preys = {serial: prey(attempt) for serial, attempt in self.ended.items() if serial not in log.results}
         if preys:
             end_all(list(preys.values()), 5.0)
         for serial, attempt in self.ended.items():
@@ -101,17 +84,6 @@ class Table:
                 attempt.detail = alive(left)
             attempt.ending, attempt.code, attempt.signal, attempt.elapsed = log.results[serial][:4]
             self.meter.revived(attempt, log.results[serial][4:])
-
-    def prey(self, attempt: Attempt) -> Prey:
-        """What there is to find an attempt's processes by."""
-        outputs = tuple(os.path.join(self.path, attempt.pair.name(stream)) for stream in (0, 1))
-        if attempt.terminal is not None:
-            outputs += (attempt.terminal.name,)
-        return Prey(attempt.pid, self.id(attempt), outputs, self.marks.of(attempt.serial))
-
-    def id(self, attempt: Attempt) -> bytes:
-        """The attempt's name everywhere."""
-        return b"%s/%d/%d" % (self.uid, attempt.job, attempt.n)
 
     # -- what the controller asks for -------------------------------------------------------------------------
 
@@ -125,7 +97,9 @@ class Table:
         self.fresh = deque(self.running.values())
         self.resize(slots)
         if self.log.damaged and asked:
-            self.high = max(self.high, *asked)  # whatever can't be read may have been any of these
+            self.fence.high = max(
+                self.fence.high, *asked
+            )  # whatever can't be read may have been any of these
         return [(serial, self.standing(serial)) for serial in asked]
 
     def resize(self, slots: int) -> None:
@@ -136,27 +110,20 @@ class Table:
             self.free = [slot for slot in range(slots, 0, -1) if slot not in busy]
 
     def standing(self, serial: int) -> int:
-        """What is known of a serial. One that was given back, or dropped before it began, is as if never seen."""
-        if serial in self.waiting:
-            return 1
+        """What is known of a serial."""
         if serial in self.running:
             return 2
         if serial in self.ended:
             return 4 if self.ended[serial].ending == LOST else 3
-        return 0 if serial > self.high or serial in self.unseen or serial in self.barred else 4
+        return self.fence.standing(serial)
 
     def accept(self, starts: "list[tuple[int, int, int, tuple[bytes, ...], bool, float]]") -> None:
         """Queue starts; one that was seen before is answered with what became of it."""
         for start in starts:
             serial = start[0]
-            if serial in self.barred:
+            if serial in self.fence.barred:
                 self.voice.talk.append(frame(R_REVOKED, NUMBER.pack(serial)))
-            elif serial > self.high or serial in self.unseen:
-                self.unseen.discard(serial)
-                self.high = max(self.high, serial)
-                self.waiting[serial] = start
-                self.order.append(serial)
-            elif self.standing(serial) == 4 and serial not in self.ended:
+            elif not self.fence.admit(start) and self.standing(serial) == GONE and serial not in self.ended:
                 self.forgotten(serial)
 
     def revoke(self, serials: "tuple[int, ...]", now: float) -> None:
@@ -165,9 +132,8 @@ class Table:
         for serial in serials:
             if serial in self.running:
                 self.voice.began(self.running[serial], now)
-            elif self.waiting.pop(serial, None) is not None or self.standing(serial) == 0:
-                self.barred.add(serial)
-                self.unseen.discard(serial)
+            elif self.standing(serial) in (UNKNOWN, WAITING):
+                self.fence.bar(serial)
                 given.append(serial)
             elif serial not in self.ended:
                 self.forgotten(serial)
@@ -186,8 +152,7 @@ class Table:
             self.files.release(self.ended.pop(serial).pair)
         if known:
             self.log.forget(known)
-        if self.crowded:
-            self.asked = 0.0
+        if self.room.crowded:
             self.look_at_disk(time.monotonic())
 
     def follow(self, serial: int, out: int, err: int) -> None:
@@ -216,13 +181,11 @@ class Table:
             attempt = self.running.get(serial)
             if attempt is not None and attempt.killing < 0:
                 attempt.killing = ending
-                self.ladder.add(serial, self.prey(attempt), grace, now)
+                self.ladder.add(serial, self.launcher.prey(attempt), grace, now)
 
     def expire(self, now: float) -> None:
         """Nobody wants this work at present: what waits is as if never seen, what runs is ended."""
-        self.unseen.update(self.waiting)
-        self.waiting.clear()
-        self.order.clear()
+        self.fence.drop()
         self.kill(tuple(self.running), self.grace, INTERRUPTED, now)
 
     def abandon(self, now: float) -> None:
@@ -236,14 +199,11 @@ class Table:
     def begin(self, now: float) -> None:
         """Start what waits while slots are free."""
         while self.able:
-            self.look_at_disk(now)
-            if self.crowded:
+            if self.room.due(now):
+                self.look_at_disk(now)
+            if self.room.crowded:
                 return
-            chosen = []  # type: list[tuple[int, int, int, tuple[bytes, ...], bool, float]]
-            while self.order and len(chosen) < min(len(self.free), ROUND):
-                start = self.waiting.pop(self.order.popleft(), None)
-                if start is not None:
-                    chosen.append(start)
+            chosen = self.fence.next(min(len(self.free), ROUND))
             if chosen:
                 self.round(chosen, now)
 
@@ -251,8 +211,8 @@ class Table:
         """Start these: their records are one write before the first process."""
         log, made = self.log, []  # type: Log, list[tuple[Attempt, int, int]]
         try:
-            if self.full:
-                raise OSError(errno.ENOSPC, self.full)
+            if self.room.full:
+                raise OSError(errno.ENOSPC, self.room.full)
             log.reserve(len(chosen))
             for start in chosen:
                 pair, out, err = self.files.take()
@@ -272,23 +232,9 @@ class Table:
             self.launch(attempt, out, err, start, now)
 
     def look_at_disk(self, now: float) -> None:
-        """See from time to time whether the disk has room for the output of jobs, and how much of it is ours.
-
-        A full one is a reason to refuse what is to start. What we hold ourselves goes by and by: starts wait for that.
-        """
-        if now - self.asked <= 0.5:
-            return
-        self.asked, facts, share = now, os.fstatvfs(self.files.folder), self.rules.share
-        free, least = facts.f_bavail * facts.f_frsize, min(ROOM, facts.f_blocks * facts.f_frsize // 50)
-        self.full = "its disk has %d KiB free" % (free >> 10) if free < least else ""
-        if facts.f_files and not facts.f_favail:
-            self.full = "its disk has no room for more files"
+        """See whether there is room for what is to start, and say so when starts must wait for it."""
         ours = sum(sum(attempt.lengths) for held in (self.running, self.ended) for attempt in held.values())
-        before, self.crowded = (
-            self.crowded,
-            not self.full and ours > (share if share > 1 else share * (free + ours)),
-        )
-        if self.crowded and not before:
+        if self.room.look(now, ours, self.rules.share):
             words = b"%s of output wait there (--spool-max): nothing more is begun until some is here"
             self.voice.talk.append(frame(R_HELD, words % amount(ours)))
 
@@ -301,27 +247,20 @@ class Table:
         now: float,
     ) -> None:
         """Make one attempt's process."""
-        serial, job, _, words, shell, timeout = start
-        slot, env = self.free[-1], self.spawner.env
-        env[b"HOSTLER_ATTEMPT"] = self.id(attempt)
-        env[b"HOSTLER_JOB"] = b"%d" % job
-        env[b"HOSTLER_SLOT"] = b"%d" % slot
+        serial, _, _, words, shell, timeout = start
         attempt.began = time.monotonic()
         try:
-            if self.terminals is not None:
-                attempt.terminal = self.terminals.open(out)
-                self.spawner.terminal = attempt.terminal.name
-            self.marks.set(serial)
-            attempt.pid = self.spawner.spawn(words, shell, out, err)
+            self.launcher.launch(attempt, words, shell, self.free[-1], out, err)
         except OSError as error:
             if error.errno in SHORTAGES:
                 self.log.result(serial, LOST, NO_CODE, 0, 0.0, 0, 0)
                 self.log.forget([serial])
-                self.hang_up(attempt)
+                self.launcher.hang_up(attempt)
                 self.refuse(serial, error)
                 self.files.release(attempt.pair)
             else:
-                self.stillborn(attempt, err, words[0], error)
+                ending, code = self.launcher.stillborn(attempt, err, words[0], error)
+                self.end(attempt, ending, code, 0)
             return
         finally:
             os.close(out)
@@ -334,42 +273,10 @@ class Table:
             if len(self.timeouts) > 1024 + 2 * len(self.running):
                 self.timeouts = sorted(entry for entry in self.timeouts if entry[1] in self.running)
 
-    def hang_up(self, attempt: Attempt) -> None:
-        """Take in what is left in an attempt's terminal, if it has one, and close it."""
-        if attempt.terminal is not None and self.terminals is not None:
-            self.terminals.close(attempt.terminal)
-            attempt.terminal = None
-
     def refuse(self, serial: int, error: OSError) -> None:
         """The host, not the job, could not do it: nothing was started, nor will be, and it says so."""
-        self.barred.add(serial)
+        self.fence.bar(serial)
         self.voice.talk.append(frame(R_REFUSED, NUMBER.pack(serial) + str(error.strerror).encode()))
-
-    def stillborn(self, attempt: Attempt, err: int, word: bytes, error: OSError) -> None:
-        """A command that can't be executed ends as in a shell: 127 when it is not there, 126 when it can't be run.
-
-        Where its folder can't be entered nothing was begun at all, which is no job's fault.
-        """
-        if isinstance(error, NoFolder):
-            gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
-            why = b"no such folder on this host" if gone else (error.strerror or "can't be entered").encode()
-            attempt.detail = b"%s %s: %s" % (error.about, self.spawner.folder, why)
-            self.end(attempt, STAGING_FAILED, NO_CODE, 0)
-            return
-        text, code = b"hostler: %s: " % word[:200], 126
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            code = 127
-            if b"/" in word:
-                text += b"no such file, or its interpreter is not there\n"
-            else:
-                text += b"command not found (PATH is " + self.spawner.env.get(b"PATH", b"not set") + b")\n"
-        else:
-            text += (error.strerror or "could not be started").encode() + b"\n"
-        try:
-            os.write(err, text)
-        except OSError:
-            pass
-        self.end(attempt, EXIT, code, 0)
 
     def reap(self) -> None:
         """Take in every process that has ended."""
@@ -411,8 +318,7 @@ class Table:
     def end(self, attempt: Attempt, ending: int, code: int, number: int) -> None:
         """Record a result and tell it."""
         attempt.elapsed = time.monotonic() - attempt.began
-        if attempt.terminal is not None:
-            self.hang_up(attempt)
+        self.launcher.hang_up(attempt)
         ending, texts = self.meter.ended(attempt, ending)
         attempt.ending, attempt.code, attempt.signal = ending, code, number
         self.log.result(attempt.serial, ending, code, number, attempt.elapsed, *attempt.whole)
@@ -431,7 +337,7 @@ class Table:
                 del self.pids[pid]
                 self.over(attempt, status)
             elif not left:
-                self.ladder.add(serial, self.prey(attempt), self.grace, time.monotonic())
+                self.ladder.add(serial, self.launcher.prey(attempt), self.grace, time.monotonic())
                 return
         if not signalled:
             self.finish(attempt)  # it was faster than the kill
@@ -473,9 +379,10 @@ class Table:
     def look(self) -> None:
         """See what the running attempts have written."""
         now = self.looked = time.monotonic()
-        if self.terminals is not None and self.terminals.full:
-            self.terminals.again()
-        if self.crowded:
+        terminals = self.launcher.terminals
+        if terminals is not None and terminals.full:
+            terminals.again()
+        if self.room.crowded and self.room.due(now):
             self.look_at_disk(now)
         for attempt in list(self.running.values()):
             if now - attempt.began < YOUNG:
@@ -487,7 +394,7 @@ class Table:
     @property
     def able(self) -> bool:
         """Whether there is something to start, and room for it."""
-        return bool(self.order and self.free) and self.voice.backlog < BACKLOG and not self.crowded
+        return bool(self.fence.order and self.free) and self.voice.backlog < BACKLOG and not self.room.crowded
 
 
 def alive(pids: "list[int]") -> bytes:

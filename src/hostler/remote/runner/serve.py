@@ -91,11 +91,11 @@ class Runner:
         table.log.lead(epoch)
         table.save(now)  # before the answer: the next runner must know it, too
         self.channel, table.grace = channel, grace
-        self.lease.greeted(lease, self.expired or not (table.running or table.waiting))
+        self.lease.greeted(lease, self.expired or not (table.running or table.fence.waiting))
         self.expired = self.leaving = table.unwanted = False
         table.rules = rules
-        if rules.pty and table.terminals is None:
-            table.terminals = Terminals(self.poll)
+        if rules.pty and table.launcher.terminals is None:
+            table.launcher.terminals = Terminals(self.poll)
         self.poll.register(channel.fd_in, select.POLLIN)
         answer = {
             "protocol": PROTOCOL, "spool": table.log.id, "boot": boot(), "uid": os.getuid(), "pid": os.getpid(),
@@ -216,7 +216,7 @@ class Runner:
 
     def due(self) -> float:
         """When what there is to say is to be said."""
-        if self.table.order:
+        if self.table.fence.order:
             return self.flushed + GAP
         return self.flushed + LULL if self.table.running else 0.0
 
@@ -277,7 +277,7 @@ class Runner:
 
     def idle(self) -> bool:
         """Whether there is nothing to do, nobody there, and no end of a lease that would let us go."""
-        busy = self.channel is not None or self.table.running or self.table.waiting
+        busy = self.channel is not None or self.table.running or self.table.fence.waiting
         return not busy and self.lease.idle()
 
     def keep_time(self, now: float) -> None:
@@ -302,8 +302,8 @@ class Runner:
                     self.welcome()
                 elif fd in self.visitors:
                     self.receive(fd)
-                elif table.terminals is not None and fd in table.terminals.busy:
-                    table.terminals.hear(fd)
+                elif table.launcher.terminals is not None and fd in table.launcher.terminals.busy:
+                    table.launcher.terminals.hear(fd)
             table.reap()
             now = time.monotonic()
             self.keep_time(now)
