@@ -93,7 +93,7 @@ def wrapped(folder: Path, part: str, strace: list[str]) -> Iterator[Spoken]:
                 os.kill(pid, 9)
 
 
-@fault("attempt.sh killed at each call of its shells", sample=4.0, full=400.0)
+@fault("attempt.sh killed at each call of its shells", sample=4.0, full=550.0)
 def shells(trial: Trial) -> Iterator[Tally]:
     """Each part, at each of its calls."""
     need_strace()
@@ -147,10 +147,12 @@ def until(spoken: Spoken, seen: Seen, serials: list[int], *ways: type) -> set[in
 
 
 def talk(spoken: Spoken, seen: Seen) -> None:
-    """Say all that a controller says about attempts, as one that is patient."""
+    """Say all that a controller says about attempts, as one that is patient; one whose line breaks says no more."""
     spoken.open(slots=2)
     (spoken.folder / "armed").touch()
     seen.take(spoken.ask(say.starting([spoken.start(serial, text) for serial, text in JOBS.items()])))
+    if not spoken.whole:
+        return
     until(spoken, seen, [1], Result, Lost)
     until(spoken, seen, [2], Result, Lost, Began)
     seen.take(spoken.ask(b"".join(say.killing([2], grace=0.2, ending="cancelled"))))

@@ -41,6 +41,7 @@ class Spoken:
         self.shell, self.folder, self.env = str(path), folder, {**os.environ, **env}
         self.uid, self.token, self.line = secrets.token_hex(16), secrets.token_hex(8), "one"
         self.epoch = 1  # of what is said after the opening
+        self.whole = True  # whether the last message was answered up to its end
         self.host = Host(
             name="here", address="here", vars=(("spool", str(folder / "base")), ("shell", "/bin/sh"))
         )
@@ -63,6 +64,7 @@ class Spoken:
         """What is answered to this."""
         answers = Answers("n")
         found = list(answers.feed(self.run(message(say.beginning(self.shell, "n") + body + b"_hdone\n"))))
+        self.whole = any(isinstance(one, Told) and one.last for one in found)
         return [one for one in found if not isinstance(one, Told | Says)]
 
     def open(self, *ask: int, slots: int = 2, epoch: int = 1, lease: float = 60.0) -> list[Answer]:
