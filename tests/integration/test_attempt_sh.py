@@ -82,9 +82,10 @@ def test_jobs_are_run_and_ended_under_every_shell(spoken: Spoken) -> None:
         1, "it was here before, and is forgotten"
     )
     assert spoken.begun(1) == 1
-    killed = spoken.start(9, "trap '' TERM; (trap '' TERM; setsid sleep 61) & sleep 61; sleep 61")
+    deaf = spoken.folder / "deaf"
+    killed = spoken.start(9, f"trap '' TERM; : >{deaf}; (setsid sleep 61) & sleep 61; sleep 61")
     spoken.ask(say.starting([killed, spoken.start(10, "sleep 62"), spoken.start(11, "true")]))
-    wait_until(lambda: spoken.begun(9) and spoken.begun(10))
+    wait_until(lambda: deaf.exists() and spoken.begun(10))
     spoken.ask(b"".join(say.killing([9, 10], grace=0.2, ending="cancelled")))
     assert [one.signal for one in (spoken.result(9), spoken.result(10)) if isinstance(one, Result)] == [9, 15]
     assert spoken.ask(b"".join(say.revoking([12])) + say.starting([spoken.start(12, "true")])) == [
@@ -221,6 +222,51 @@ def test_a_daemon_that_has_left_its_session_and_environment_is_found_by_its_outp
     end = plain.result(1)
     assert isinstance(end, Result) and end.ending is Ending.TIMEOUT
     assert subprocess.run(["pgrep", "-xf", "sleep 65"], capture_output=True).returncode == 1
+
+
+def daemon(spoken: Spoken, name: str, *, then: str) -> str:
+    """A job that begins what keeps neither its parents nor its session, environment or files."""
+    away = "env -i /bin/sh -c 'echo $$ >{0}.new; mv {0}.new {0}; exec sleep 65' </dev/null >/dev/null 2>&1"
+    return f"(setsid {away.format(spoken.folder / name)} &); {then}"
+
+
+def pid_in(file: Path) -> int:
+    """Wait for a file with a number in it."""
+    wait_until(file.exists, what=f"a number in {file}")
+    return int(file.read_text())
+
+
+def lives(pid: int) -> bool:
+    """Whether there is such a process; a zombie is none."""
+    try:
+        return b") Z" not in Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+
+
+def test_a_daemon_that_has_left_everything_else_is_found_by_its_mark(spoken: Spoken) -> None:
+    spoken.open()
+    begins = daemon(spoken, "left", then=f"until [ -e {spoken.folder}/left ]; do sleep 0.02; done")
+    spoken.ask(
+        say.starting([spoken.start(1, begins), spoken.start(2, daemon(spoken, "pid", then="sleep 66"))])
+    )
+    assert isinstance(spoken.result(1), Result)
+    other, pid = pid_in(spoken.folder / "left"), pid_in(spoken.folder / "pid")
+    try:
+        spoken.ask(b"".join(say.killing([2], grace=0.2, ending="cancelled")))
+        end = spoken.result(2)
+        assert isinstance(end, Result) and end.ending is Ending.CANCELLED
+        assert not lives(pid) and lives(other)  # which is no part of what was ended
+    finally:
+        os.kill(other, signal.SIGKILL)
+
+
+def test_an_account_with_a_limit_of_its_own_keeps_it_and_has_no_marks(plain: Spoken) -> None:
+    plain.prefix = ["prlimit", "--rss=7000000000:8000000000"]
+    plain.open()
+    plain.ask(say.starting([plain.start(1, "grep resident /proc/self/limits")]))
+    end = plain.result(1)
+    assert isinstance(end, Result) and (end.out or b"").split()[3:5] == [b"7000000000", b"8000000000"]
 
 
 def test_no_command_and_no_secret_stands_in_an_argument_of_ours(plain: Spoken) -> None:

@@ -1,7 +1,7 @@
 # -- ending attempts -------------------------------------------------------------------------------------------
 
 # The living processes of attempt _hn into _hleft: by session and group of its first process, by the attempt's name in
-# the environment, by its files as stdout or stderr, by descent, and those known from the last look.
+# the environment, by its files as stdout or stderr, by its mark, by descent, and those known from the last look.
 _hhunt() {
 	_hleft='' _hpairs='' _hfirst=- _hfb=-
 	{ read -r _hfirst _hfb <"$_hd/p"; } 2>/dev/null
@@ -14,7 +14,8 @@ _hhunt() {
 	_hmarked=" $(grep -lsF "HOSTLER_ATTEMPT=$_hid" /proc/[0-9]*/environ | while read -r _hq; do
 		tr '\0' '\n' <"$_hq" 2>/dev/null | grep -qxF "HOSTLER_ATTEMPT=$_hid" && _hq=${_hq#/proc/} && echo "${_hq%/*}"
 	done; ls -l /proc/[0-9]*/fd/1 /proc/[0-9]*/fd/2 2>/dev/null | grep -F -e "-> $_hd/" |
-		sed 's|.*/proc/\([0-9]*\)/fd/.*|\1|')  "
+		sed 's|.*/proc/\([0-9]*\)/fd/.*|\1|'
+	[ -z "$_hlim" ] || grep -ls "^Max resident set  *$_hlim " /proc/[0-9]*/limits | sed 's|/proc/\([0-9]*\)/.*|\1|')  "
 	_hmarked=$(echo $_hmarked)
 	for _hq in /proc/[0-9]*/stat; do
 		{ read -r _hst <"$_hq"; } 2>/dev/null || continue
@@ -58,6 +59,8 @@ _hclimb() {
 	_hid=$_huid/$2/$3 _hknown='' _hown=
 	command -v setsid >/dev/null 2>&1 && _hown=1
 	shift 4
+	_hlim=
+	{ read -r _hq <"$_hD/mark"; } 2>/dev/null && [ "$_hq" != - ] && _hlimit "$_hq${_hn#???}"
 	_htries=0
 	_hhunt
 	while [ -z "$_hleft" ] && [ ! -e "$_hd/h" ] && ! _hresult "$_hn" && _halive "$_hD/c/$_hn"; do

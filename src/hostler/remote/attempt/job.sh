@@ -3,7 +3,8 @@
 echo "$$ ${1:-0}" >"$_hd/p"
 { read -r _hq HOSTLER_JOB _hn _hs && IFS= read -r _hw; } <"$_hd/cmd"
 read -r HOSTLER_RUN HOSTLER_HOST _hq _hq _hq _hq _hq _hu _hq _hsh <"$_hD/conf"
-_hat=$_hu
+_hat=$_hu _hm=${_hd##*/}
+{ read -r _hq <"$_hD/mark"; } 2>/dev/null && case $_hq in -) ;; *) ulimit -S -m "$_hq${_hm#???}" 2>/dev/null ;; esac
 . "$_hD/env"
 HOSTLER_ATTEMPT=$_hat/$HOSTLER_JOB/$_hn HOSTLER_SLOT=$_hk
 export HOSTLER_ATTEMPT HOSTLER_RUN HOSTLER_JOB HOSTLER_HOST HOSTLER_SLOT
@@ -22,7 +23,7 @@ _hl='
 '
 eval "set -- $_hw"
 [ "$_hs" = 1 ] && set -- "$_hsh" -c "$1"
-unset _hcd _hat _hD _hd _hk _hSH _hjob _hq _hn _hs _hw _hu _hsh _hl
+unset _hcd _hat _hD _hd _hk _hSH _hjob _hq _hm _hn _hs _hw _hu _hsh _hl
 case $1 in
 */*) ;;
 *) if ! command -v -- "$1" >/dev/null; then

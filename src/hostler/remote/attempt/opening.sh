@@ -104,6 +104,12 @@ _hopen() {
 	[ -s "$_hD/id" ] || { echo "$_hid" >"$_hname.id" && ln "$_hname.id" "$_hD/id" 2>/dev/null; rm -f "$_hname.id"; }
 	_hID=
 	read -r _hID <"$_hD/id" || _hleave ! "its spool $_hD takes no hard links: set this host's spool"
+	if [ ! -e "$_hD/mark" ]; then
+		_hq=$(echo "${_hID#sh}" | tr 0-9a-f 2345678234567823 | cut -c 1-9)
+		_hlimit "${_hq}0000000"
+		[ -n "$_hlim" ] || _hq=-
+		{ echo "$_hq" >"$_hname.mark" && mv "$_hname.mark" "$_hD/mark"; } 2>/dev/null
+	fi
 	_hnow
 	_hbusy=
 	for _hq in "$_hD"/s/*; do [ -e "$_hq" ] && _hbusy=1; done

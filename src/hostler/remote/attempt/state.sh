@@ -12,7 +12,7 @@
 #
 # The spool: a/N an attempt (cmd; b its beginning; p its process; out err; r, whose name becomes the result), c/N who
 # has claimed it, B/N taken back, g/N acknowledged, s/K and n/K a slot's worker and what it runs, w the watch, t names
-# of our processes, x the lease has ended, and conf line lease floor id. A serial N has ten digits.
+# of our processes, x the lease has ended, and conf line lease floor id mark. A serial N has ten digits.
 
 _hnap() { sleep "$_hz"; }
 
@@ -73,6 +73,17 @@ _hdetach() {
 	else
 		(trap '' HUP; "$_hSH" "$_hD/attempt.sh" "$@" </dev/null >/dev/null 2>&1 &)
 	fi
+}
+
+# What a process marked with $1 shows in /proc, into _hlim; nothing where there are no marks. A mark is a limit that
+# Linux heeds nowhere, on resident memory, in KiB: nine digits of the spool's own, and seven of the attempt's serial.
+# Every child has it, whatever it does to its session, environment and files. An account with such a limit keeps that,
+# and where sh can set none so high there are none.
+_hlimit() {
+	set -- $("$_hSH" -c '[ "$(ulimit -S -m)/$(ulimit -H -m)" = unlimited/unlimited ] && ulimit -S -m "$1" &&
+		grep "^Max resident set" "/proc/$$/limits"' hostler "$1" 2>/dev/null)
+	_hlim=
+	[ "$#" -ge 4 ] && [ "${#4}" = 19 ] && _hlim=$4
 }
 
 # -- an attempt's state ------------------------------------------------------------------------------------------
