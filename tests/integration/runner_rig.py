@@ -23,6 +23,7 @@ from types import CodeType
 from typing import IO, Any
 
 import pytest
+from msgspec.structs import replace
 
 from hostler.links.decode import decode
 from hostler.model.reports import Lost, Output, Report, Result
@@ -236,9 +237,13 @@ class Line:
         return self.until(lambda: self.of(kind, serial), f"{kind.__name__} of {serial}")[0]
 
     def result(self, serial: int) -> Result:
-        """Wait for an attempt's result."""
+        """Wait for an attempt's result, with its output if all of it is here: what takes longer is streamed."""
         self.until(lambda: self.of(Result, serial) or self.of(Lost, serial), f"result of {serial}")
-        return self.one(Result, serial)
+        told: Result = self.one(Result, serial)
+        out, err = self.stream(serial, 1), self.stream(serial, 2)
+        if (len(out), len(err)) != (told.out_size, told.err_size):
+            return told
+        return replace(told, out=out, err=err)
 
     def stream(self, serial: int, stream: int) -> bytes:
         """What came of a stream, in order."""
