@@ -58,7 +58,7 @@ def first(trial: Trial) -> Iterator[Tally]:
             for line in lines:
                 line.send(_hello(rig), *_starts(rig))
             _listen(lines)
-            yield _judged(rig)
+            yield _judged(rig, lines)
 
 
 @fault("started by a line that comes while the runner leaves", sample=1.0, full=60.0)
@@ -78,7 +78,7 @@ def leaving(trial: Trial) -> Iterator[Tally]:
                 for each in lines:
                     each.send(_hello(rig, epoch=2), *_starts(rig, above=9))
                 _listen(lines)
-            yield _judged(rig, above=9)
+            yield _judged(rig, lines, above=9)
 
 
 @fault("started by several lines at once, attempt.sh", full=90.0)
@@ -140,8 +140,10 @@ def _listen(lines: list[Line]) -> None:
     eventually(told, "the end of all attempts, or of all lines")
 
 
-def _judged(rig: Rig, above: int = 0) -> Tally:
-    """Come as the next controller: send what is not known, wait for all ends, count the beginnings."""
+def _judged(rig: Rig, lines: list[Line], above: int = 0) -> Tally:
+    """Hang up and come as the next controller: send what is not known, wait for all ends, count the beginnings."""
+    for each in lines:
+        each.close()
     asked = [above + serial for serial in JOBS]
     line = rig.line(ask=asked, epoch=3)
     for serial, standing in line.answer()["standings"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import time
@@ -187,6 +188,21 @@ def test_the_relay_ends_with_its_line_and_with_the_runner(rig: Rig) -> None:
     os.kill(runner(third), signal.SIGKILL)
     third.end()
     eventually(lambda: gone_relay(third), "the end of a relay whose runner is gone")
+
+
+def test_a_session_that_ended_before_it_had_the_spool_becomes_no_runner(rig: Rig) -> None:
+    """Else it would begin, behind the run's own end, what an old line had sent."""
+    rig.spool.mkdir(mode=0o700, parents=True)
+    for folder in (rig.base, rig.base / "hostler", rig.spool.parent):
+        folder.chmod(0o700)
+    with (rig.spool / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as a runner that leaves
+        line = rig.fork()
+        line.hello(**rig.hello)
+        line.start(1, f"echo >{rig.folder}/begun")
+        line.close()
+    line.process.wait()
+    assert rig.deserted() and not (rig.folder / "begun").exists()
 
 
 def test_a_relay_does_not_outlive_its_session_although_the_runner_is_frozen(rig: Rig) -> None:

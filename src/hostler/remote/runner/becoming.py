@@ -6,6 +6,7 @@ Whoever holds the spool's lock is the runner. It must leave everything of the se
 import fcntl
 import json
 import os
+import select
 import socket
 import sys
 import time
@@ -16,7 +17,7 @@ from hostler.remote.runner.log import Log
 from hostler.remote.runner.processes import Spawner, account_shell, deafen, surroundings
 from hostler.remote.runner.rules import Rules
 from hostler.remote.runner.serve import NONSENSE, Runner, note
-from hostler.remote.runner.spool import folder, lock, sweep
+from hostler.remote.runner.spool import folder, lock, remove, sweep
 from hostler.remote.runner.vitals import cores
 from hostler.remote.runner.wire import HEAD, HELLO, MAX_FRAME
 
@@ -91,6 +92,14 @@ def become(path: str, held: int, hello: "dict[str, object]", umask: int) -> None
     stay(ours)
 
 
+def hung_up() -> bool:
+    """Whether the session that began us has ended, so that nobody knows of the runner that we would become."""
+    poll = select.poll()
+    for fd in (0, 1):
+        poll.register(fd, 0)  # only that it hangs up
+    return bool(poll.poll(0))
+
+
 def go_home() -> None:
     """Begin where a login of this account would: sudo leaves us in another's folder."""
     for place in (os.path.expanduser("~"), "/"):
@@ -124,6 +133,10 @@ def main() -> None:
             held = lock(path)
         except FileNotFoundError:
             continue  # the last runner has just removed its spool
+        if held is not None and hung_up():
+            if not os.path.exists(os.path.join(path, "log")):
+                remove(path)  # we have made it
+            return
         if held is not None:
             become(path, held, hello, umask)
             return
