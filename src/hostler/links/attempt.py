@@ -38,6 +38,8 @@ SESSIONS = (
     "without Python there two sessions are needed on a line, and its sshd grants one: set MaxSessions to 2 or more in "
     "its sshd_config, or install Python 3.6 or later"
 )
+#: Answers before the end of a greeting, besides those about attempts.
+PREFACE = 64
 #: Bytes of words that go out as one message, and acknowledgements after which old marks are swept there.
 WORDS, SETTLE = 128 << 10, 256
 
@@ -85,7 +87,7 @@ class AttemptLink:
             async with asyncio.timeout(deadline):
                 self._stream = await connection.stream(BOOT, deadline=deadline)
                 self._stream.write(message(body))
-                hello = await self._hello(self._stream, answers, ask)
+                hello, found = await self._hello(self._stream, answers, ask)
                 await self._command(
                     b"", patience=ALONE
                 )  # it renews the lease; and no job begins on a line for one
@@ -102,7 +104,7 @@ class AttemptLink:
             raise
         self._open.update(ask)
         self._high = max(ask, default=0)
-        listen = self._listen(self._stream, answers)
+        listen = self._listen(self._stream, answers, found)
         for work in (listen, self._starts(), self._urgents(), self._fetches(), self._renew()):
             self._tasks.append(asyncio.create_task(work, name=f"attempts on {self.host.name}"))
         return hello
@@ -112,9 +114,14 @@ class AttemptLink:
             self.host, brief=self._brief, line=self._line, id=SPOOL + secrets.token_hex(15), ask=ask
         )
 
-    async def _hello(self, stream: Stream, answers: Answers, ask: Sequence[int]) -> Hello:
+    async def _hello(
+        self, stream: Stream, answers: Answers, ask: Sequence[int]
+    ) -> tuple[Hello, list[Answer]]:
+        """The greeting; and what came with it, of which the end may be news already."""
         found: list[Answer] = []
-        while not any(isinstance(one, Told) and one.last for one in found):
+        while not (end := _greeting(found)):
+            if len(found) > PREFACE + 2 * len(ask):
+                raise RunnerFailed(self.host.name, "its sh made no sense: a greeting without end")
             data = await stream.read()
             if not data:
                 raise self._silence(stream.stderr_tail())
@@ -122,12 +129,8 @@ class AttemptLink:
                 found += answers.feed(data)
             except ValueError as error:
                 raise RunnerFailed(self.host.name, str(error)[:300]) from None
-            self._refusal(found)
-        hello = self._greeted(found, ask)
-        for one in found:
-            if isinstance(one, Held | Result | Grown):
-                self._heard(one)
-        return hello
+            self._refusal(found[: _greeting(found) or None])
+        return self._greeted(found[:end], ask), found
 
     def _refusal(self, found: Sequence[Answer]) -> None:
         for one in found:
@@ -157,9 +160,11 @@ class AttemptLink:
             return LineLost(self.host.name, "its sh ended without a word")
         return RunnerFailed(self.host.name, f"its sh said: {said[-1].strip()[:300]}")
 
-    async def _listen(self, stream: Stream, answers: Answers) -> None:
-        """Take in what happens there."""
+    async def _listen(self, stream: Stream, answers: Answers, found: Sequence[Answer]) -> None:
+        """Take in what happens there, behind what was found with the greeting."""
         with self._until_down():
+            for one in found:
+                self._heard(one)
             while data := await stream.read():
                 for one in answers.feed(data):
                     self._heard(one)
@@ -422,6 +427,11 @@ class _UntilDown:
             # A host is untrusted: whatever it sends ends its own line and nothing else.
             self._down(Down(f"its sh made no sense ({error})"[:300]))
         return isinstance(error, HostError | ValueError)
+
+
+def _greeting(found: Sequence[Answer]) -> int:
+    """How many of these are the greeting; 0 while its end has not come."""
+    return next((at for at, one in enumerate(found, 1) if isinstance(one, Told) and one.last), 0)
 
 
 def unfit(start: Start) -> str:
