@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hostler.model.endings import Begun, Ended
@@ -57,6 +57,8 @@ def harmless(shown: bytes) -> bool:
     return not HOSTILE.search(shown.decode("utf-8"))
 
 
+@example(b"10%\r", [], (b"a",), "")
+@example(b"\xe4\xb8", [1], (b"\r",), "{}\t")
 @given(TEXTS, CUTS, ARGS, st.sampled_from(["", "{}\t", "{host} {#} | ", "{1/.}{raw}: "]))
 def test_on_a_terminal_output_is_harmless_and_the_same_in_whatever_pieces(
     text: bytes, cuts: list[int], args: tuple[bytes, ...], tag: str
