@@ -68,6 +68,8 @@ L 0000000007 it is forgotten
 F 0000000005 its disk is full
 E 0000000001 lost - 0 5 0 0 1 \nX - another line came
 """ % (b"a" * 30)
+#: What is answered to a command.
+ANSWER = b"hostler-sh NONCE\nT 100\n. 110\n"
 #: A good stream of each kind, and what breaks its reader.
 STREAMS = {"runner": RUNNER, "sh": SH}
 TOKENS = {
@@ -88,11 +90,12 @@ TOKENS = {
 class Liar:
     """A transport, its only line, and its only stream: it says what it was told to say, then nothing.
 
-    `NONCE` in what it says stands for the number that it was greeted with. `taken` counts the pieces that were read.
+    A command is answered with `answer`. `NONCE` in what it says stands for the number that it was greeted with.
+    `taken` counts the pieces that were read.
     """
 
-    def __init__(self, said: Iterable[bytes]) -> None:
-        self._said, self._nonce, self.taken = iter(said), b"", 0
+    def __init__(self, said: Iterable[bytes], answer: bytes = ANSWER) -> None:
+        self._said, self._answer, self._nonce, self.taken = iter(said), answer, b"", 0
 
     async def connect(self, host: Host, *, deadline: float) -> Liar:
         return self
@@ -102,7 +105,7 @@ class Liar:
 
     async def run(self, command: str, *, stdin: bytes, deadline: float, limit: int) -> Finished:
         await asyncio.sleep(0)
-        answer = b"hostler-sh %s\nT 100\n. 110\n" % self.nonce(stdin)
+        answer = self._answer.replace(b"NONCE", self.nonce(stdin))
         return Finished(code=0, signal=None, stdout=answer, stderr=b"")
 
     async def read(self) -> bytes:
@@ -151,9 +154,9 @@ async def listen(kind: str, liar: Liar) -> list[Report | Hello | HostError]:
     return heard
 
 
-def told(kind: str, said: Iterable[bytes]) -> list[str]:
+def told(kind: str, said: Iterable[bytes], answer: bytes = ANSWER) -> list[str]:
     """The same, checked for what anything may rely on, as texts that can be compared."""
-    heard = asyncio.run(listen(kind, Liar(said)))
+    heard = asyncio.run(listen(kind, Liar(said, answer)))
     for one in heard:
         if isinstance(one, HostError):
             assert str(one)
@@ -193,6 +196,11 @@ def test_whatever_comes_is_reports_or_drops_the_host(kind: str) -> None:
         told(kind, [data[: len(data) // 2], data[len(data) // 2 :]])
 
     trial()
+
+
+@given(spoilt(ANSWER, TOKENS["sh"]))
+def test_whatever_a_command_is_answered_is_reports_or_drops_the_host(answer: bytes) -> None:
+    told("sh", [SH], answer)
 
 
 @pytest.mark.parametrize("case", [*kept("frames/runner"), *kept("frames/sh")], ids=case_id)

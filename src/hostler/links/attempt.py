@@ -99,6 +99,9 @@ class AttemptLink:
         except TimeoutError:
             await connection.close()
             raise LineLost(self.host.name, f"its sh did not answer within {deadline:.0f}s") from None
+        except ValueError as error:
+            await connection.close()
+            raise RunnerFailed(self.host.name, f"its sh made no sense: {error}"[:300]) from None
         except BaseException:
             await connection.close()
             raise
