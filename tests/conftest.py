@@ -14,10 +14,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Speed is the benchmarks' business: a slow machine is no failure.
-# The tests are the same at every run; who wants new luck asks for `wide`, as `make test-all` does.
+# The tests are the same at every run; who wants new luck asks for `wide`, as `make test-all` does,
+# or for `long`, which takes minutes a test.
 SLOW = [HealthCheck.too_slow]
 settings.register_profile("hostler", deadline=None, suppress_health_check=SLOW, derandomize=True)
 settings.register_profile("wide", deadline=None, suppress_health_check=SLOW, max_examples=300)
+settings.register_profile("long", deadline=None, suppress_health_check=SLOW, max_examples=20_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "hostler"))
 
 # Who runs us in the background of a script has these ignored, and so would all that we start.

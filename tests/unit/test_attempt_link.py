@@ -19,7 +19,7 @@ class Talker:
     """A transport, its only line, and its only stream: the opening is answered with all that it has to say at once."""
 
     def __init__(self, *lines: bytes) -> None:
-        greeting = (b"H " + b"0" * 32 + b" boot 7 2 awk /spool", b"T 100", b"K 1 2", b"K 2 2", b". 101")
+        greeting = (b"H sh" + b"0" * 30 + b" boot 7 2 awk /spool", b"T 100", b"K 1 2", b"K 2 2", b". 101")
         self.lines, self.heard = (*greeting, *lines), b""
         self.unsaid = True
 

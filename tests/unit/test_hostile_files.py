@@ -5,11 +5,13 @@ Cases worth keeping stand in `tests/corpus/`, a file each; one that is found is 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -21,8 +23,7 @@ from hostler.errors import UsageError
 from hostler.manifests import load_inventory, read_hostfile
 from hostler.model.templates import Template
 from hostler.settings import files
-
-CORPUS = Path(__file__).parents[1] / "corpus"
+from tests.spoiling import CORPUS, JSON, case_id, kept, spoilt
 
 YAML = """\
 defaults: {user: deploy, tags: [fleet], vars: {python: 3.10}}
@@ -89,24 +90,12 @@ def read(path: Path, readers: list[Reader]) -> None:
             assert len(said) < 1000
 
 
-@st.composite
-def spoilt(draw: st.DrawFn, text: str) -> bytes:
-    """A good file with a few things put in, cut out, or said again."""
-    data = text.encode()
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, len(data)))
-        end = min(len(data), at + draw(st.sampled_from([0, 0, 1, 7, 60])))
-        new = draw(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=8), st.just(data[:at])))
-        data = data[:at] + new + data[end:]
-    return data
-
-
 @pytest.mark.parametrize("kind", READERS)
 def test_a_spoilt_file_is_read_or_refused_in_one_line_that_names_it(kind: str, tmp_path: Path) -> None:
     name, text, readers = READERS[kind]
     path = tmp_path / name
 
-    @given(st.one_of(spoilt(text), st.binary(max_size=60)))
+    @given(st.one_of(spoilt(text.encode(), TOKENS), st.binary(max_size=60)))
     def trial(data: bytes) -> None:
         path.write_bytes(data)
         read(path, readers)
@@ -114,11 +103,42 @@ def test_a_spoilt_file_is_read_or_refused_in_one_line_that_names_it(kind: str, t
     trial()
 
 
-def kept() -> list[Path]:
-    return sorted(path for path in CORPUS.rglob("*") if path.is_file())
+#: Places in an inventory and in settings where a value may stand, whatever it is.
+PLACES = [
+    '{"hosts": {"a": %s}}', '{"hosts": {"a": {"port": %s}}}', '{"hosts": {"a": {"tags": %s}}}', '{"hosts": %s}', "%s",
+    '{"hosts": {"a": {"vars": %s}}}', '{"hosts": {"a": {"jump": %s}}}', '{"defaults": %s}',
+    '{"defaults": {"user": %s}}',
+    '{"hosts": {"a": {}}, "groups": {"g": {"hosts": %s}}}', '{"groups": {"g": %s}}', '{"hosts": {"a": {"slots": %s}}}',
+    '{"hosts": {"a": {"identity": %s}}}', '{"hosts": {"a": {"host_key": %s}}}', '{"hosts": {"a": {%s: 1}}}',
+]  # fmt: skip
+KEYS = [
+    "batch.timeout",
+    "batch.hosts",
+    "batch.retries",
+    "batch",
+    "reap.yes",
+    "slots",
+    "batch.env",
+    '"\\u001b"',
+]
 
 
-@pytest.mark.parametrize("case", kept(), ids=lambda path: str(path.relative_to(CORPUS)))
+@given(st.sampled_from(PLACES), st.sampled_from(KEYS), JSON)
+def test_a_value_of_any_kind_anywhere_is_read_or_refused_in_one_line(
+    place: str, key: str, value: object
+) -> None:
+    said = json.dumps(value)
+    with TemporaryDirectory() as folder:
+        for name, text in (("h.yaml", place % said), ("hostler.toml", f"{key} = {said}\n")):
+            path = Path(folder, name)
+            path.write_text(text)
+            read(path, READERS["inventories/yaml" if name == "h.yaml" else "settings"][2])
+
+
+CASES = [case for kind in {kind.split("/")[0]: None for kind in READERS} for case in kept(kind)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_a_kept_case_is_read_or_refused_in_one_line(case: Path) -> None:
     folder = case.relative_to(CORPUS).parts[0]
     readers = [

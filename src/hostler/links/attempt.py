@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from hostler.clock import Clock
-from hostler.errors import HostError, HostRefused, LineLost, Unreachable
+from hostler.errors import HostError, HostRefused, LineLost, RunnerFailed, Unreachable
 from hostler.links import attempt_words as say
 from hostler.links.attempt_answers import Answer, Answers, Greeting, Grown, Parting, Piece, Says, Stands, Told
 from hostler.links.attempt_channels import ALONE, PATIENCE, Channels
@@ -93,6 +93,9 @@ class AttemptLink:
         except TimeoutError:
             await connection.close()
             raise LineLost(self.host.name, f"its sh did not answer within {deadline:.0f}s") from None
+        except ValueError as error:
+            await connection.close()
+            raise RunnerFailed(self.host.name, f"its sh made no sense: {error}"[:300]) from None
         except BaseException:
             await connection.close()
             raise

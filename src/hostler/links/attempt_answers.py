@@ -5,19 +5,22 @@ Lines say what has happened; two kinds are followed by as many bytes of output a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 
 from msgspec import Struct
 
 from hostler.links.attempt_words import MAGIC
-from hostler.links.decode import ENDINGS, bounded, vitals, words
+from hostler.links.decode import ENDINGS, bounded, seconds, vitals, words
 from hostler.model.health import Vitals
 from hostler.model.jobs import Ending
 from hostler.model.reports import Began, Lost, Refused, Report, Result, Revoked
 
 #: Bytes that a login may print before the first word, that a line may have, and that may follow one.
-NOISE, LINE, PAYLOAD = 256 << 10, 4096, 1 << 20
+NOISE, LINE, PAYLOAD = 256 << 10, 8192, 1 << 20
+#: What names a spool that sh works, and a boot of its host.
+SPOOL, BOOT = re.compile(r"sh[0-9a-f]{30}"), re.compile(r"[0-9A-Za-z-]{0,64}")
 STREAMS = {b"out": 1, b"err": 2}
 
 
@@ -100,6 +103,8 @@ class Answers:
         at = 0
         try:
             while (end := self._data.find(b"\n", at)) >= 0:
+                if end - at > LINE:
+                    raise ValueError("a line without end")
                 fields = self._data[at:end].split(b" ")
                 size = payload(fields)
                 if len(self._data) < end + 1 + size:
@@ -109,8 +114,8 @@ class Answers:
         except (IndexError, KeyError):
             raise ValueError(f"its sh answered {self._data[at : at + 60]!r}") from None
         self._data = self._data[at:]
-        if len(self._data) > LINE + PAYLOAD:
-            raise ValueError("an answer without end")
+        if end < 0 and len(self._data) > LINE:
+            raise ValueError("a line without end")
 
 
 def payload(fields: list[bytes]) -> int:
@@ -133,11 +138,13 @@ def answer(fields: list[bytes], data: bytes) -> Answer:
     if kind == b"X":
         return Parting(words(b" ".join(fields[2:])), fields[1] == b"!")
     if kind == b"H":
-        spool, boot, account, slots, exact = fields[1:6]
-        return Greeting(
-            words(spool), words(boot), str(_number(account)), min(max(_number(slots), 1), 10_000), words(exact),
-            b" ".join(fields[6:]),
-        )  # fmt: skip
+        spool, boot, exact = (words(field) for field in (fields[1], fields[2], fields[5]))
+        if not SPOOL.fullmatch(spool) or not BOOT.fullmatch(boot):
+            raise ValueError(f"a spool {spool[:40]!r} of boot {boot[:80]!r}")
+        path, slots = b" ".join(fields[6:]), min(max(_number(fields[4]), 1), 10_000)
+        if not path.startswith(b"/") or b"\0" in path:
+            raise ValueError(f"a spool in {path[:80]!r}")
+        return Greeting(spool, boot, str(_number(fields[3])), slots, exact, path)
     if kind == b"V":
         return Says(_vitals(fields[1:5]))
     serial = _number(fields[1])
@@ -148,7 +155,7 @@ def answer(fields: list[bytes], data: bytes) -> Answer:
     if kind == b"O":
         return Piece(serial, STREAMS[fields[2]], _number(fields[3]), data)
     if kind == b"B":
-        return Began(serial, max(0, int(fields[2])) / 100)
+        return Began(serial, _seconds(fields[2]))
     if kind == b"K":
         return Stands(serial, _number(fields[2]))
     if kind == b"R":
@@ -169,7 +176,7 @@ def _end(serial: int, fields: list[bytes], data: bytes) -> Report:
     whole = fields[8] == b"1"
     result = Result(
         serial, Ending(ending.decode("ascii", "replace")), None if code == b"-" else _number(code),
-        _number(signal) or None, max(0, int(elapsed)) / 100, out, err,
+        _number(signal) or None, _seconds(elapsed), out, err,
         data[:out] if whole else None, data[out:] if whole else None, words(b" ".join(fields[9:])),
     )  # fmt: skip
     exited, killed = result.code is not None, result.signal is not None
@@ -188,6 +195,13 @@ def _vitals(said: list[bytes]) -> Vitals:
         with suppress(ValueError):
             told[name] = float(word) * (1024 if name == "free" else 1)
     return vitals(told)
+
+
+def _seconds(word: bytes) -> float:
+    """Centiseconds; none where the host's clock ran backwards. Raises ValueError."""
+    if len(word) > 20:
+        raise ValueError(f"its sh answered {word[:40]!r} for a time")
+    return seconds(max(0, int(word)) / 100)
 
 
 def _number(word: bytes) -> int:

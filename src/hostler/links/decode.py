@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hostler.model.health import Vitals
@@ -22,6 +22,8 @@ ENDINGS = tuple(Ending(word) for word in wire.ENDINGS)
 HIGHEST = 1 << 62
 LONGEST = 1e9
 WORDS = 500
+#: Bytes of a runner's first words, and for each attempt that it was asked about.
+ROOM, ROOM_EACH = 64 << 10, 64
 #: No host's clock shows a later moment (some two thousand years from now), and none has more cores.
 MOMENT, MANY = 1e11, 1 << 20
 NAMES = {"spool": r"[0-9a-f]{32}", "boot": r"[0-9A-Za-z-]{0,64}", "python": r"[0-9A-Za-z.+]{1,32}"}
@@ -57,7 +59,9 @@ def decode(kind: int, body: bytes) -> Iterator[Report]:
 
 
 def result(body: bytes) -> Result:
-    """One result frame. Raises ValueError, struct.error."""
+    """One result frame. Raises ValueError."""
+    if len(body) < wire.RESULT.size:
+        raise ValueError("a result that ends too early")
     serial, number, code, signal, elapsed, out_size, err_size, inline, out, err, detail = (
         wire.RESULT.unpack_from(body)
     )
@@ -89,18 +93,20 @@ def result(body: bytes) -> Result:
     )
 
 
-def hello(body: bytes, asked: Iterable[int]) -> Hello:
+def hello(body: bytes, asked: Sequence[int]) -> Hello:
     """A runner's first words. Raises ValueError."""
     try:
+        if len(body) > ROOM + ROOM_EACH * len(asked):  # read, it would take fifty times as much
+            raise ValueError(f"{len(body)} bytes")
         said: dict[str, Any] = json.loads(body)
         for name, pattern in NAMES.items():
-            if not re.fullmatch(pattern, str(said[name])):
+            if not isinstance(said[name], str) or not re.fullmatch(pattern, said[name]):
                 raise ValueError(f"{name} is {str(said[name])[:80]!r}")
         known = {int(serial): Standing(standing) for serial, standing in said["standings"]}
         return Hello(
             spool=said["spool"],
             boot=said["boot"],
-            account=str(int(said["uid"])),
+            account=str(bounded(int(said["uid"]))),
             python=said["python"],
             slots=min(max(int(said["slots"]), 1), 10_000),
             standings={serial: known.get(serial, Standing.UNKNOWN) for serial in asked},
@@ -131,11 +137,11 @@ def vitals(said: object) -> Vitals:
     )
 
 
-def bounded(serial: int) -> int:
-    """A serial that can be one. Raises ValueError."""
-    if serial > HIGHEST:
-        raise ValueError(f"serial {serial}")
-    return serial
+def bounded(number: int) -> int:
+    """A serial, or another number that only counts up, if it can be one. Raises ValueError."""
+    if not 0 <= number <= HIGHEST:
+        raise ValueError(f"{number:.4g} for a number" if abs(number) < 1e300 else "a number without end")
+    return number
 
 
 def seconds(value: float) -> float:

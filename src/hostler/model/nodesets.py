@@ -27,6 +27,8 @@ class Unreadable(ValueError):
     """A text that can't be understood: what is wrong and where, counted from 0."""
 
     def __init__(self, at: int, why: str) -> None:
+        if len(why) > 320:  # of a text without end, what people read
+            why = f"{why[:200]}…{why[-100:]}"
         super().__init__(why)
         self.at, self.why = at, why
 
@@ -70,12 +72,12 @@ def read_pattern(text: str) -> Pattern:
         at = end + 1
     texts.append(_literal(text, at, len(text)))
     pattern = Pattern(tuple(texts), tuple(sets))
+    if len(text) > 255 or not FIRST.match(text.replace("[", "")):
+        raise Unreadable(0, f"{text[:40]!r} can't be a host's name")
     # Counted by hand: len() stops at what a machine word holds.
     count = prod(sum(len(numbers) for numbers, _ in ranges) for ranges in sets)
     if count > LIMIT:
         raise Unreadable(0, f"{text[:40]!r} stands for {count:,} hosts: at most {LIMIT:,}")
-    if len(text) > 255 or not FIRST.match(text.replace("[", "")):
-        raise Unreadable(0, f"{text[:40]!r} can't be a host's name")
     return pattern
 
 

@@ -156,6 +156,7 @@ def _named(name: str, term: Term, known: _Known) -> tuple[str, Host]:
 
 
 def _unknown_tag(tag: str, inventory: Inventory) -> str:
+    tag = tag if len(tag) <= 200 else f"{tag[:200]}…"
     tags = sorted({tag for host in inventory for tag in host.tags})
     if not tags:
         return f"no host carries the tag {tag!r}: the inventory has no tags"

@@ -75,8 +75,9 @@ class Term(Struct, frozen=True, kw_only=True):
     port: int | None = None
 
     def __str__(self) -> str:
-        """The term as it was typed, on one line whatever stands in its quotes."""
-        return self.text if self.text.isprintable() else repr(self.text)
+        """The term as it was typed, or its beginning, on one line whatever stands in its quotes."""
+        shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}…"
+        return shown if shown.isprintable() else repr(shown)
 
 
 def read_terms(text: str) -> tuple[Term, ...]:

@@ -53,6 +53,7 @@ class Sftp:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._unread = bytearray()
+        self._asked = set[int]()
         self._answers: dict[int, tuple[int, bytes]] = {}
         self._last = 0
         self._extensions: set[bytes] = set()
@@ -108,6 +109,8 @@ class Sftp:
                 break
             number, size = waiting.popleft()
             got = await self._read(number)
+            if len(got) > size:
+                raise NoSftp
             data += got
             if len(got) < size:  # its end, or a short answer: what was asked ahead is of no use then
                 for later, _ in waiting:
@@ -148,6 +151,7 @@ class Sftp:
     def _ask(self, kind: int, body: bytes) -> int:
         self._last += 1
         self._stream.write(_packet(kind, _number(self._last) + body))
+        self._asked.add(self._last)
         return self._last
 
     async def _done(self, number: int) -> None:
@@ -158,7 +162,11 @@ class Sftp:
     async def _answer(self, number: int) -> tuple[int, bytes]:
         while number not in self._answers:
             kind, body = await self._packet()
-            self._answers[int.from_bytes(body[:4], "big")] = kind, body[4:]
+            answered = int.from_bytes(body[:4], "big")
+            if answered not in self._asked:  # we would keep it for nobody
+                raise NoSftp
+            self._asked.remove(answered)
+            self._answers[answered] = kind, body[4:]
         return self._answers.pop(number)
 
     async def _packet(self) -> tuple[int, bytes]:
@@ -180,7 +188,7 @@ class Sftp:
 def _refusal(kind: int, body: bytes) -> SftpRefused | NoSftp:
     if kind != STATUS or len(body) < 4:
         return NoSftp()
-    text = next(_strings(body[4:]), b"").decode("utf-8", "replace")
+    text = next(_strings(body[4:]), b"")[:500].decode("utf-8", "replace")
     return SftpRefused(int.from_bytes(body[:4], "big"), "".join(c if c.isprintable() else "?" for c in text))
 
 

@@ -186,7 +186,12 @@ class Console:
             return
         if self._terminal[stream - 1]:
             if not harmless:
-                text = _finished(visible(text)) if isinstance(text, bytes) else _finished_stream(text)
+                # Our newline is the line's end as its own would be: a CR before it goes, whoever adds it.
+                text = (
+                    visible(_finished(text))
+                    if isinstance(text, bytes)
+                    else visible_stream(_finished_stream(text))
+                )
             self._erase()
         outlet.put(fd, text)
         self._gathered += len(text) if isinstance(text, bytes) else 1
@@ -259,9 +264,9 @@ def _finished(text: bytes) -> bytes:
 
 def _finished_stream(pieces: Iterable[bytes]) -> Iterator[bytes]:
     last = b""
-    for piece in visible_stream(pieces):
+    for piece in pieces:
         if piece:
-            last = piece
+            last = piece[-1:]
             yield piece
-    if last and not last.endswith(b"\n"):
+    if last not in (b"", b"\n"):
         yield b"\n"

@@ -72,7 +72,7 @@ class Visitor:
     def __init__(self, leash: socket.socket) -> None:
         self.leash = leash
         self.fds = array.array("i")
-        self.said = b""
+        self.said = bytearray()
         leash.setblocking(False)
 
     def hello(self) -> "bytes | None":
@@ -90,7 +90,7 @@ class Visitor:
         size, kind = HEAD.unpack_from(self.said, 1)
         if kind != HELLO or size > MAX_FRAME or len(self.fds) != 2:
             raise ValueError("it does not say hello")
-        return self.said[1 + HEAD.size :] if len(self.said) >= 1 + HEAD.size + size else None
+        return bytes(self.said[1 + HEAD.size :]) if len(self.said) >= 1 + HEAD.size + size else None
 
     def channel(self) -> Channel:
         """Its line, taken over."""

@@ -20,9 +20,11 @@ from hostler.remote.runner.rules import Rules
 from hostler.remote.runner.spool import remove
 from hostler.remote.runner.terminals import Terminals
 from hostler.remote.runner.vitals import boot, cores, vitals
-from hostler.remote.runner.wire import ACK, AGAIN, BYE, CREDIT, FOLLOW, FOLLOWS, HELLO, KILL, KILLS
+from hostler.remote.runner.wire import ACK, AGAIN, BYE, CREDIT, ENDINGS, FOLLOW, FOLLOWS, HELLO, KILL, KILLS
 from hostler.remote.runner.wire import (
+    HIGHEST,
     MAGIC,
+    MOST_SLOTS,
     NEVER,
     NUMBER,
     PROTOCOL,
@@ -41,7 +43,7 @@ GAP, LULL = 0.05, 0.01
 WATCH, UNWATCHED, WATCH_EACH = 0.05, 1.0, 0.0002
 #: Relays that may be about to hand over their line at a time.
 VISITORS = 8
-NONSENSE = (ValueError, KeyError, IndexError, TypeError, OverflowError, AttributeError, struct.error)
+NONSENSE = (ValueError, LookupError, TypeError, OverflowError, AttributeError, RecursionError, struct.error)
 
 
 class Runner:
@@ -74,6 +76,8 @@ class Runner:
         if not isinstance(asked, list) or not (lease > 0 and grace >= 0):
             raise ValueError("a hello that makes no sense")
         serials, rules = [int(serial) for serial in asked], Rules(hello)
+        if not (0 <= epoch <= HIGHEST and 0 <= slots <= MOST_SLOTS and max(serials or [0]) <= HIGHEST):
+            raise ValueError("a hello out of bounds")
         if hello["protocol"] != PROTOCOL or epoch < table.log.epoch or self.ending:
             reason = AGAIN + b"the runner is being ended"
             if hello["protocol"] != PROTOCOL:
@@ -199,12 +203,19 @@ class Runner:
             self.flushed = 0.0
         elif kind == KILLS:
             grace, ending = KILL.unpack_from(body)
+            if not grace >= 0 or ending >= len(ENDINGS):
+                raise ValueError("a kill that makes no sense")
             table.kill(read_numbers(body[KILL.size :]), grace, ending, now)
         elif kind == FOLLOWS:
-            table.follow(*FOLLOW.unpack(body))
+            serial, out, err = FOLLOW.unpack(body)
+            if max(out, err) > HIGHEST:
+                raise ValueError("a place in a stream that can't be")
+            table.follow(serial, out, err)
         elif kind == CREDIT:
             table.voice.credit += NUMBER.unpack(body)[0]
         elif kind == SLOTS:
+            if NUMBER.unpack(body)[0] > MOST_SLOTS:
+                raise ValueError("more slots than any host has")
             table.resize(NUMBER.unpack(body)[0])
         elif kind == HELLO:
             table.retell()  # a second hello says that every follow has been sent

@@ -10,6 +10,8 @@ import struct
 
 PROTOCOL = 1
 MAX_FRAME = 64 << 20
+#: No serial, epoch or place in a stream is higher; no host has more slots.
+HIGHEST, MOST_SLOTS = 1 << 62, 10000
 CHUNK = 64 << 10
 #: Output up to this many bytes travels inside the result; more goes before it, within the credit given.
 INLINE = 8 << 10
@@ -93,8 +95,8 @@ def unpack_starts(body: bytes) -> "list[tuple[int, int, int, tuple[bytes, ...], 
             for length in lengths:
                 words.append(body[at : at + length])
                 at += length
-            if not words or at > end:
-                raise ValueError("a start without its words")
+            if not words or at > end or not timeout >= 0:
+                raise ValueError("a start without its words, or with a time that is none")
             starts.append((serial, job, n, tuple(words), bool(shell), timeout))
     except struct.error:
         raise ValueError("a start message that ends too early") from None
