@@ -212,7 +212,9 @@ async def _work(
     console = Console.of_process()
     console.log_command = f"hostler log {claim.run}"
     signals.hold()
-    run = await open_batch(store, claim, wanted=wanted, console=console, reach=reach)
+    run = await open_batch(
+        store, claim, wanted=wanted, console=console, reach=reach, ask_providers=machines.ended
+    )
     if not wanted.quiet:
         progress = run.progress()
         console.note(
