@@ -9,6 +9,7 @@ import json
 import re
 
 from hostler.errors import UsageError
+from hostler.model.commands import to_type
 from hostler.model.jobs import JobState
 from hostler.model.runs import RunRow
 from hostler.stores.reading import Reader, Row
@@ -58,7 +59,7 @@ def resolve(reader: Reader, text: str) -> int:
         raise UsageError(f"run {text!r}: give a number, 'last', or at least 4 letters of its uid")
     found = reader.all("SELECT number FROM run WHERE uid >= ? AND uid < ? LIMIT 2", text, text + "g")
     if not found:
-        raise UsageError(f"no run {text}; hostler runs lists them")
+        raise UsageError(f"no run {text}; {to_type('runs')} lists them")
     if len(found) > 1:
         raise UsageError(f"run {text}: several uids begin so; give more letters, or the number")
     return int(found[0][0])
