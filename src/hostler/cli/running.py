@@ -89,8 +89,8 @@ async def _accepted(
             jobs=source.jobs(check=signals.check),
             uid=uid,
         )
-    except BaseException:
-        if signals.seen:
+    except BaseException as error:
+        if signals.seen and not isinstance(error, StoreError):  # that one knows better what became of it
             say(f"{name(signals.seen[0])}: no run was begun")
         raise
     signals.hold()
