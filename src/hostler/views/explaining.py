@@ -69,13 +69,14 @@ class HostStanding(Struct, frozen=True, kw_only=True):
 
 
 class RunStanding(Struct, frozen=True, kw_only=True):
-    """The run at this moment: who works on it, what holds it up, and what jobs may cost."""
+    """The run at this moment: who works on it, what holds it up or ended it, and what jobs may cost."""
 
     number: int
     alive: bool
     state: str
     paused: bool = False
     stopping: bool = False
+    stopped_by: str = ""
     retries: int = 0
     lease: float = 0.0
     retry_on: str = USUAL
@@ -210,10 +211,14 @@ def waiting_words(
     kills: int = 0,
 ) -> list[str]:
     """Why a job that waits is not with a host: the reasons that hold, the most telling first."""
+    by = f" ({run.stopped_by})" if run.stopped_by else ""
     if not run.alive:
-        return [f"nobody works on the run; it waits for: {to_type(f'batch --resume {run.number}')}"]
+        ended = f", which was ended{by}" if run.stopping else ""
+        return [f"nobody works on the run{ended}; it waits for: {to_type(f'batch --resume {run.number}')}"]
     if run.stopping:
-        return [f"the run is being ended: what waits is left for {to_type(f'batch --resume {run.number}')}"]
+        return [
+            f"the run is being ended{by}: what waits is left for {to_type(f'batch --resume {run.number}')}"
+        ]
     lines = []
     if run.paused:
         lines.append(f"the run is paused: nothing is started until {to_type(f'unpause {run.number}')}")

@@ -10,6 +10,7 @@ import re
 
 from hostler.errors import UsageError
 from hostler.model.commands import to_type
+from hostler.model.events import StopRequested
 from hostler.model.jobs import JobState
 from hostler.model.runs import RunRow
 from hostler.stores.reading import Reader, Row
@@ -102,3 +103,10 @@ def _run_row(reader: Reader, row: Row) -> RunRow:
         draining=row[13] == 2,
         stopping=bool(row[13]),
     )
+
+
+def stopped_by(reader: Reader, run: int) -> str:
+    """What the last stop of a run was for, in its own words; empty when it never was stopped."""
+    words = "SELECT data FROM event WHERE run = ? AND type = ? ORDER BY seq DESC LIMIT 1"
+    row = reader.one(words, run, StopRequested.type)
+    return str(json.loads(row[0])["why"]) if row else ""
