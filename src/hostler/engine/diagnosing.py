@@ -23,6 +23,8 @@ FULL, SCARCE, FEW_FILES = 8 << 20, 1 << 30, 2_000
 SKEW = 2.0
 #: Sessions that a line needs without Python, and those that are of use.
 NEEDED, OF_USE = 2, 4
+#: Programs that jobs often call.
+TOOLS = ("rsync", "tmux")
 #: Strikes that are worth a word.
 STRUCK = 0.5
 
@@ -70,6 +72,12 @@ def _found(facts: Facts) -> Iterator[Finding]:
         yield _remark(
             "load", f"it is busy already: its load is far above its {told.cpus} cores",
             "jobs there take longer than elsewhere", "give it fewer at once: `slots` in the inventory, or --slots",
+        )  # fmt: skip
+    lacking = [tool for tool in TOOLS if tool not in told.tools]
+    if lacking and not told.stuck:
+        yield _remark(
+            "tools", f"it has no {' and no '.join(lacking)}", "hostler needs neither; jobs that call them fail there",
+            f"nothing, if none does; else: apt-get install {' '.join(lacking)} (or dnf, apk)",
         )  # fmt: skip
     if told.stuck:
         yield _remark(

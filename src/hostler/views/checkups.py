@@ -157,7 +157,6 @@ def _about(each: Seen) -> str:
     words += [PurePosixPath(told.shell).name or "no shell told"]
     found = next((python for python in told.pythons if python.version), None)
     words.append(f"Python {'.'.join(map(str, found.version))}" if found and found.version else "no Python")
-    words += [f"no {tool}" for tool in ("rsync", "tmux") if tool not in told.tools]
     if told.cpus:
         words.append(counted(told.cpus, "core"))
     if told.load is not None:
