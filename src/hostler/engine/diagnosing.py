@@ -73,8 +73,8 @@ def _found(facts: Facts) -> Iterator[Finding]:
             "load", f"it is busy already: its load is far above its {told.cpus} cores",
             "jobs there take longer than elsewhere", "give it fewer at once: `slots` in the inventory, or --slots",
         )  # fmt: skip
-    lacking = [tool for tool in TOOLS if tool not in told.tools]
-    if lacking and not told.stuck:
+    lacking = [tool for tool in TOOLS if tool not in jobs.tools]
+    if lacking and not jobs.stuck:
         yield _remark(
             "tools", f"it has no {' and no '.join(lacking)}", "hostler needs neither; jobs that call them fail there",
             f"nothing, if none does; else: apt-get install {' '.join(lacking)} (or dnf, apk)",
