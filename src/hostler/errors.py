@@ -93,6 +93,10 @@ class StoreFull(StoreError):
     """The store can't take a write now; a later try may succeed."""
 
 
+class Unheard(StoreFull):
+    """The store was told to commit, and never answered: what was written may be there or not."""
+
+
 class StaleEpoch(StoreError):
     """Another controller has taken this run over."""
 

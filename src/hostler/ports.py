@@ -251,6 +251,13 @@ class Provider(Protocol):
         """The machines that there are, of one run or all."""
         ...
 
+    async def ended(self, hosts: Sequence[Host], *, deadline: float) -> frozenset[str]:
+        """Which of these (by Host.instance) have ended, so that nothing runs there. What is left of a broken one ends.
+
+        Those that are well, and those of which it can't be told for certain, are not among them. Raises ProviderError.
+        """
+        ...
+
     def ending(self, instances: Sequence[Instance]) -> str:
         """The command by which a person ends machines that are nobody's."""
         ...

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from hostler.errors import UsageError
 from hostler.model.instances import Instance
@@ -113,6 +114,17 @@ class ProviderContract:
         assert await provider.adopt(run="r3") == await provider.release([]) == ()
         assert one.host.name in provider.ending([free])
         assert answers(one) and answers(two)
+
+    async def test_a_runs_machines_are_known_to_have_ended_and_no_others(self, provider: Provider) -> None:
+        one, two = (each.host for each in await launched(provider, 2, run="r1"))
+        [by_hand] = await launched(provider)
+        assert one.instance != two.instance and by_hand.host.instance is None
+        assert await provider.ended([one, two, by_hand.host], deadline=SOON) == frozenset()
+        there = [each for each in await provider.instances() if each.host != two]
+        await provider.destroy(there, deadline=SOON)
+        asked = [one, two, by_hand.host, replace(one, instance="other 1"), replace(one, instance=None)]
+        assert await provider.ended(asked, deadline=SOON) == {one.instance}
+        assert await provider.ended([], deadline=SOON) == frozenset()
 
     @pytest.mark.parametrize("count", [0, -1])
     async def test_fewer_than_one_machine_is_refused(self, provider: Provider, count: int) -> None:

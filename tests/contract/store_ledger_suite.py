@@ -14,11 +14,13 @@ from hostler.model.events import (
     HostStruck,
     HostTrusted,
     JobsRequeued,
+    RunFinished,
     RunStarted,
 )
 from hostler.model.health import Fault, Health
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, JobState, Queued
+from hostler.stores.ledger import KEPT
 from hostler.stores.reads.hosts import worker_rows
 from hostler.stores.reads.ledger import health, machines
 from hostler.stores.store import RowStore
@@ -72,6 +74,31 @@ class StoreLedgerContract:
             HostLost(at=AT, worker=2, why="no route"),
         )
         assert [(row.name, row.health.strikes) for row in machines(store.reader)] == [("web1", 1.0)]
+
+    async def test_a_machine_that_no_run_has_met_for_ninety_days_is_forgotten_when_a_run_ends(
+        self, store: RowStore
+    ) -> None:
+        mine = await begun(store, 1)
+        await mine.turn(HostStruck(at=AT, worker=1, why="no route", fault="unreachable"))
+        await mine.turn(HostConnected(at=AT + 9, worker=2, spool="s", boot="b"))
+        await mine.turn(RunFinished(at=AT + KEPT, state="finished", exit_code=0))
+        assert [row.name for row in machines(store.reader)] == ["web1", "web2"]
+        await mine.turn(RunFinished(at=AT + KEPT + 5, state="finished", exit_code=0))
+        assert [row.name for row in machines(store.reader)] == ["web2"]
+
+    async def test_machines_that_a_run_launched_are_forgotten_with_its_end_and_no_others(
+        self, store: RowStore
+    ) -> None:
+        mine = await begun(store, 1)
+        mark = "ssh-ed25519 AAAAlaunched"
+        launched = Host(name="cloud", address="10.9.8.7", host_key=mark, instance="some provider's 1")
+        await mine.store.add_workers(mine.claim, [launched])
+        [worker] = [each.id for each in await store.workers(mine.claim.run) if each.host == launched]
+        for each in (1, worker):
+            await mine.turn(HostStruck(at=AT, worker=each, why="no route", fault="unreachable"))
+        assert {row.name for row in machines(store.reader)} == {"web1", "cloud"}
+        await mine.turn(RunFinished(at=AT + 5, state="stopped", exit_code=143))
+        assert [row.name for row in machines(store.reader)] == ["web1"]
 
     async def test_a_host_that_lost_jobs_and_answers_has_no_trouble_and_one_that_refuses_has(
         self, store: RowStore

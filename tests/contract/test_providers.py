@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +16,9 @@ from hostler.model.instances import Instance
 from hostler.ports import Provider
 from hostler.providers.memory import Memory
 from hostler.providers.sandbox import Sandbox
+from hostler.providers.sandbox_procs import living
 from tests.contract.provider_suite import ProviderContract, launched
-from tests.lab import Lab
+from tests.lab import Lab, wait_until
 
 
 def has_a_banner(instance: Instance) -> bool:
@@ -38,6 +42,31 @@ class TestSandbox(ProviderContract):
     @pytest.fixture
     def answers(self) -> Callable[[Instance], bool]:
         return has_a_banner
+
+    async def test_of_one_whose_keeper_was_killed_the_rest_is_ended_before_it_counts_as_ended(
+        self, provider: Provider
+    ) -> None:
+        assert isinstance(provider, Sandbox)
+        [made] = await launched(provider, run="r1")
+        registry = provider._registry
+        [entry] = registry.entries()
+        assert entry.record and entry.record.keeper and entry.record.server
+        os.kill(entry.record.keeper.pid, signal.SIGKILL)
+        wait_until(lambda: not entry.up, what="the keeper's death")
+        assert await provider.ended([made.host], deadline=60.0) == {made.host.instance}
+        assert living(entry.record.server) is None and registry.entries() == []
+
+    async def test_of_those_written_down_in_another_folder_nothing_is_known(
+        self, provider: Provider, tmp_path: Path
+    ) -> None:
+        [made] = await launched(provider, run="r1")
+        await provider.destroy([made], deadline=60.0)
+        elsewhere = Sandbox(tmp_path / "sandbox")
+        assert await elsewhere.ended([made.host], deadline=60.0) == frozenset()
+        await launched(elsewhere, run="r1")
+        assert await elsewhere.ended([made.host], deadline=60.0) == frozenset()
+        await elsewhere.destroy(await elsewhere.instances(), deadline=60.0)
+        assert await provider.ended([made.host], deadline=60.0) == {made.host.instance}
 
 
 class TestMemory(ProviderContract):

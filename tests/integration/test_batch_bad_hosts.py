@@ -160,6 +160,10 @@ def test_more_bad_hosts_than_are_put_up_with_end_the_run(own: Hostler, effects: 
     done = running.wait(90)
     assert done.code == 5, done.err
     assert "hostler batch --resume 1" in done.err and "not run" in done.err
+    [now] = own.json("explain", "1", "6")["now"]
+    assert (
+        now == f"nobody works on the run, which was ended ({words}); it waits for: hostler batch --resume 1"
+    )
 
 
 def test_only_what_is_named_is_tried_again_after_its_delay_and_a_resume_keeps_that(

@@ -104,6 +104,41 @@ def test_a_killed_controllers_hosts_are_taken_up_by_the_next_and_end_with_the_ru
     assert hosts(hostler) == []
 
 
+def test_jobs_of_one_that_was_ended_go_to_the_other_without_waiting_for_their_lease(
+    hostler: Hostler, effects: Effects
+) -> None:
+    running = hostler.start(
+        "batch", *LAUNCH, "-j", "1", "--on-disconnect", "lease=1h", *effects.waiting(*"ab")
+    )
+    effects.wait(2, "begun")
+    gone = hosts(hostler)[0]
+    assert hostler("sandbox", "down", gone).code == 0
+    wait_until(
+        lambda: f"{gone}: its machine has ended, sandbox says; given up" in running.err, what="the word"
+    )
+    effects.go()
+    done = running.wait()
+    assert done.code == 0, done.err
+    assert "2 ok" in done.err
+    assert sorted(each["maybe_duplicated"] for each in hostler.json("log", "last")) == [False, False, True]
+    assert sum(effects.counts[f"begun {job}"] for job in "ab") == 3
+    assert hosts(hostler) == []
+
+
+def test_one_that_ended_with_its_killed_controller_is_not_waited_for_by_the_next(
+    hostler: Hostler, effects: Effects
+) -> None:
+    words = ("--launch", "1", "--provider", "sandbox", "--on-disconnect", "lease=1h")
+    running = hostler.start("batch", *words, *effects.waiting("a"))
+    effects.wait(1, "begun")
+    running.kill()
+    assert hostler("reap").code == 0 and hosts(hostler) == []
+    effects.go()
+    resumed = hostler("batch", "--resume", "last", "--launch", "1", "--provider", "sandbox")
+    assert resumed.code == 0, resumed.err
+    assert effects.counts == {"begun a": 2, "done a": 1}
+
+
 def test_a_run_that_cant_be_gone_on_with_ends_those_that_it_has(hostler: Hostler, effects: Effects) -> None:
     running = hostler.start("batch", *LAUNCH, "-j", "1", *effects.waiting(*"ab"))
     effects.wait(2, "begun")

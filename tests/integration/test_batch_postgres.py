@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,6 +119,28 @@ def test_the_store_that_the_flag_names_is_used_and_no_other(hostler: Hostler, po
     project = hostler.folder / "hostler.toml"
     project.write_text(f'[all]\nstore = "{url}"\n')
     hostler("batch", *ALL, ":::", "true").refused("store names a store, which a project's file may not")
+
+
+def test_the_commands_that_are_told_name_the_store_that_the_flag_named_and_work_as_they_stand(
+    hostler: Hostler, postgres: OwnPostgres
+) -> None:
+    url = postgres.make(f"batch{next(NUMBERS)}")
+    done = hostler("batch", "--store", url, *ALL, "--", "sh", "-c", "exit 3", ":::", "a")
+    again, closer = (
+        shlex.split(line.partition(":")[2])
+        for word in ("try again:", "look closer:")
+        for line in done.err.splitlines()
+        if line.startswith(word)
+    )
+    assert again == ["hostler", "batch", "--retry", "1", "--store", url], done.err
+    assert hostler(*again[1:]).code == 1
+    assert hostler(*closer[1:], "--json").code == 0
+    assert hostler.json("status", "1", "--store", url)["next"].endswith(shlex.join(["--store", url]))
+    hostler("log", "9", "--store", url).refused(f"(see: hostler runs {shlex.join(['--store', url])})")
+    # Where a setting names the store a plain command finds it, too; and a password stays where it is.
+    assert (
+        hostler("batch", "--retry", "1", HOSTLER_STORE=url).err.rstrip().endswith("hostler batch --retry 1")
+    )
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line_and_the_run_may_be_gone_on_with(

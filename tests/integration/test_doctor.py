@@ -59,8 +59,8 @@ class Surgery:
         return dict(found)
 
     def checks(self, name: str) -> set[str]:
-        """What was found for an account, but how busy this machine is, and what its disk has."""
-        return {each["check"] for each in self.told[name]["findings"]} - {"load", "disk"}
+        """What was found for an account, but how busy this machine is, and what its disk and PATH have."""
+        return {each["check"] for each in self.told[name]["findings"]} - {"load", "disk", "tools"}
 
 
 def prepare(town: Town) -> str:
@@ -140,6 +140,12 @@ def surgery(tmp_path_factory: pytest.TempPathFactory, ground: Lab) -> Iterator[S
             lambda: not town.processes(), seconds=20, what=f"nothing of ours there: {town.processes()}"
         )
         yield Surgery(town, {each["name"]: each for each in json.loads(done.out)}, done)
+
+
+def test_programs_that_jobs_often_call_are_missed_where_they_are_not(surgery: Surgery) -> None:
+    found = surgery.found("bare", "tools")
+    assert found["what"] == "it has no rsync and no tmux" and not found["bad"]
+    assert "hostler needs neither" in found["why"] and "install rsync tmux" in found["fix"]
 
 
 def test_a_host_that_is_well_has_no_finding_and_tells_what_it_has(surgery: Surgery) -> None:

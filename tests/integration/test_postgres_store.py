@@ -9,20 +9,23 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from hostler.errors import RunBusy, StaleEpoch, StoreError, StoreFull, UsageError
+from hostler.clock import SystemClock
+from hostler.errors import RunBusy, StaleEpoch, StoreError, StoreFull, Unheard, UsageError
 from hostler.model.events import HostStruck
+from hostler.model.runs import BatchSpec
 from hostler.model.storeurls import StoreUrl
 from hostler.ports import Turn
 from hostler.stores.choosing import existing_store, open_reader, open_store
 from hostler.stores.reads.attempts import unfinished
 from hostler.stores.reads.runs import has_owner, run, runs
 from hostler.stores.store import RowStore
+from hostler.stores.unheard import look_for
 from hostler.stores.versions import VERSION
 from tests.contract.store_making import AT, accepted, begun, counts, dispatched, ended, writer
 from tests.lab import wait_until
@@ -30,6 +33,7 @@ from tests.own_postgres import OwnPostgres, emptied, postgres
 
 __all__ = ["emptied", "postgres"]
 NUMBERS = count(1)
+UID = "d" * 32
 
 
 @pytest.fixture
@@ -70,27 +74,44 @@ class Wire:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / ".s.PGSQL.5432"))
         self._listener.listen()
+        #: Done, once, when the first word to commit comes through.
+        self.at_commit: Callable[[], None] | None = None
         threading.Thread(target=self._serve, daemon=True).start()
 
     def arm(self) -> None:
         """Let the next thing that is said through to the server, and its answer not."""
         self.armed = True
 
+    def cut(self) -> None:
+        """Let nothing more through."""
+        raise ConnectionError
+
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
                 far = socket.socket(socket.AF_UNIX)
-                far.connect(str(self._server / ".s.PGSQL.5432"))
+                try:
+                    far.connect(str(self._server / ".s.PGSQL.5432"))
+                except OSError:
+                    near.close()
+                    continue
                 for one, two, answers in ((near, far, False), (far, near, True)):
                     threading.Thread(target=self._pass, args=(one, two, answers), daemon=True).start()
 
     def _pass(self, one: socket.socket, two: socket.socket, answers: bool) -> None:
+        prepared = False
         with contextlib.suppress(OSError):
             while data := one.recv(65536):
                 if answers and self.armed:
                     self.armed, self.cuts = False, self.cuts + 1
                     break
+                if not answers:
+                    if prepared and self.at_commit:
+                        then, self.at_commit = self.at_commit, None
+                        then()
+                    # The statement goes ahead of the word to do it.
+                    prepared = b"COMMIT\0" in data
                 two.sendall(data)
         for each in (one, two):
             with contextlib.suppress(OSError):
@@ -125,6 +146,89 @@ async def test_a_turn_whose_commit_was_made_and_not_heard_is_neither_refused_nor
     await mine.turn(ended(1), dispatched(2))
     assert await counts(store, mine.claim.run) == {"queued": 1, "open": 1, "ok": 1}
     await store.close()
+
+
+async def submitted(store: RowStore) -> int:
+    """Accept a batch of two jobs."""
+    jobs = (((name,), name) for name in (b"a", b"b"))
+    return await store.create_batch(
+        uid=UID, spec=BatchSpec(), command="c", hosts=[], tokens=[], jobs=jobs, at=AT
+    )
+
+
+@pytest.fixture
+async def wired(emptied: StoreUrl, wire: Wire, tmp_path: Path) -> AsyncIterator[RowStore]:
+    """The store by a wire that can be cut."""
+    store = open_store(tmp_path, url=StoreUrl.parse(f"postgresql://hostler@/emptied?host={wire.folder}"))
+    yield store
+    await store.close()
+
+
+async def test_a_batch_whose_commit_was_made_and_not_heard_is_found_and_gone_on_with(
+    wired: RowStore, wire: Wire
+) -> None:
+    wire.at_commit = wire.arm
+    number = await submitted(wired)
+    assert wire.cuts == 1
+    assert [(row.number, row.uid) for row in runs(wired.reader)] == [(number, UID)]
+    assert await counts(wired, number) == {"queued": 2}
+
+
+async def test_a_batch_whose_commit_never_reached_the_server_is_said_not_to_be_accepted(
+    wired: RowStore, wire: Wire
+) -> None:
+    wire.at_commit = wire.cut
+    with pytest.raises(StoreFull, match=r"no batch was accepted$"):
+        await submitted(wired)
+    assert runs(wired.reader) == []  # looking for it has left nothing behind either
+    assert await counts(wired, await submitted(wired)) == {"queued": 2}
+
+
+async def test_a_batch_that_is_cut_off_earlier_is_said_not_to_be_accepted(
+    store: RowStore, postgres: OwnPostgres
+) -> None:
+    def jobs() -> Iterator[tuple[tuple[bytes, ...], bytes]]:
+        cut_off(postgres)
+        yield (b"a",), b"a"
+
+    with pytest.raises(StoreFull, match=r"no batch was accepted$"):
+        await store.create_batch(
+            uid=UID, spec=BatchSpec(), command="c", hosts=[], tokens=[], jobs=jobs(), at=AT
+        )
+
+
+async def test_a_batch_whose_server_stays_away_may_have_been_accepted_and_what_tells_is_told(
+    wired: RowStore, wire: Wire, postgres: OwnPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hostler.stores.store.PATIENCE", 0.5)
+    wire.at_commit = lambda: postgres.stop(how="immediate")
+    try:
+        with pytest.raises(StoreError, match=f"is unknown; .* this tells: hostler status {UID}$") as told:
+            await submitted(wired)
+        assert not isinstance(told.value, StoreFull)
+    finally:
+        postgres.start()
+    assert runs(wired.reader) == []
+
+
+async def test_a_batch_whose_old_session_has_not_ended_is_waited_for(
+    store: RowStore, wired: RowStore, wire: Wire
+) -> None:
+    reached, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        reached.set()
+        assert go.wait(30)
+
+    wire.at_commit = hold
+    slow = asyncio.create_task(submitted(wired))
+    assert await asyncio.to_thread(reached.wait, 30)
+    database, error = store._db, Unheard("cut off")
+    looking = asyncio.create_task(look_for(database, UID, clock=SystemClock(), error=error, patience=30.0))
+    done, _ = await asyncio.wait([looking], timeout=0.5)
+    assert not done
+    go.set()
+    assert await looking == await slow
 
 
 async def test_a_turn_that_was_cut_off_before_its_commit_is_written_once(

@@ -138,11 +138,11 @@ async def test_a_job_that_waits_says_for_what(state: Path, capsys: CaptureFixtur
     ]
     await story.tell(StopRequested(at=story.now, why="SIGINT"))
     assert explained(capsys, "1", "3")[2] == [
-        "the run is being ended: what waits is left for hostler batch --resume 1"
+        "the run is being ended (SIGINT): what waits is left for hostler batch --resume 1"
     ]
     await story.leave()
     assert explained(capsys, "1", "3")[2] == [
-        "nobody works on the run; it waits for: hostler batch --resume 1"
+        "nobody works on the run, which was ended (SIGINT); it waits for: hostler batch --resume 1"
     ]
 
 

@@ -12,6 +12,7 @@ from hostler.engine.hands import STRIKES, SUSPECT, Line
 from hostler.engine.trust import PROOF
 from hostler.engine.turn import step
 from hostler.model.events import (
+    AttemptDispatched,
     AttemptEnded,
     Event,
     HostLost,
@@ -223,6 +224,20 @@ def test_a_suspect_waits_for_a_host_that_has_nothing_else_to_do_and_has_it_to_it
     play.batch.counts[JobState.QUEUED] += 1
     assert sent(play.turn(later=0.1)) == [], "nothing else runs beside it"
     assert (1, 9) in sent(play.hear(1, done(3)))
+
+
+def test_a_suspect_goes_to_another_host_than_the_last_that_was_lost_with_it_where_there_is_one() -> None:
+    """One bad host would else take the same job three times, and the job would count as what kills hosts."""
+    play = Play(2, workers=2)
+    play.batch.window.clear()
+    play.batch.suspects.append(Queued(1, (b"x",), kills=SUSPECT, avoid=1))
+    play.batch.suspects.append(Queued(2, (b"x",), kills=SUSPECT, avoid=2))
+    play.batch.paused = True
+    play.up(1), play.up(2)
+    play.batch.paused = False
+    play.turn()
+    given = {event.job: event.worker for event in play.events if isinstance(event, AttemptDispatched)}
+    assert given == {1: 2, 2: 1}
 
 
 def test_what_is_not_to_be_tried_again_after_a_loss_is_left_lost() -> None:

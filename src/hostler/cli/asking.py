@@ -24,6 +24,7 @@ from hostler.clock import SystemClock
 from hostler.engine.requests import jobs_named
 from hostler.engine.summary import count_words
 from hostler.errors import HostlerError, RunBusy, UsageError
+from hostler.model.commands import to_type
 from hostler.model.jobs import JobState
 from hostler.model.requests import Cancel, Request, Stop, Wish
 from hostler.model.runs import RunRow
@@ -142,10 +143,12 @@ async def _stopped(store: RowStore, number: int) -> int:
     alone = await left_alone(store.reader, number, until=SystemClock().steady() + ENDING)
     row = run(store.reader, number)
     if not alone:
-        raise HostlerError(f"batch {number}: {row.owner} is still ending its jobs: hostler status {number}")
+        raise HostlerError(
+            f"batch {number}: {row.owner} is still ending its jobs: {to_type(f'status {number}')}"
+        )
     if held := still_open(store.reader, number):
         hosts = _unreached(store, number, held)
-        again = with_secrets(f"hostler stop {number}", spec(store.reader, number))
+        again = with_secrets(to_type(f"stop {number}"), spec(store.reader, number))
         say(
             f"batch {number}: not stopped on {hosts}: {count_words(by_state(row.counts))}; "
             f"once that can be reached, this ends what still runs: {again}"
@@ -164,7 +167,7 @@ def _not_cancelled(store: RowStore, number: int, wish: Cancel) -> int:
     hosts = _unreached(store, number, held)
     jobs = sorted(job for _, some in held for job in some)
     again = with_secrets(
-        f"hostler cancel {number} {' '.join(map(str, jobs[:5]))}", spec(store.reader, number)
+        to_type(f"cancel {number} {' '.join(map(str, jobs[:5]))}"), spec(store.reader, number)
     )
     say(
         f"batch {number}: {jobs_named(jobs)} not cancelled yet: {hosts or 'its host'} could not be reached; it stays "
@@ -184,7 +187,7 @@ def ended_words(row: RunRow) -> str:
     """How a run that nobody works on stands, and what goes on with it."""
     counts = by_state(row.counts)
     left = counts.get(JobState.QUEUED, 0) + counts.get(JobState.OPEN, 0)
-    then = f"; this goes on with it: hostler batch --resume {row.number}" if left else ""
+    then = f"; this goes on with it: {to_type(f'batch --resume {row.number}')}" if left else ""
     return f"{state_word(row, alive=False)}: {count_words(counts)}{then}"
 
 

@@ -9,7 +9,7 @@ import click
 
 from hostler.cli.options import colour_option
 from hostler.cli.parsing import Verb
-from hostler.cli.placing import housed
+from hostler.cli.placing import as_password_option, entrusted, housed, login
 from hostler.cli.reaching import reaching, reaching_options, refuse_unreachable, sources_apart
 from hostler.cli.saying import say
 from hostler.cli.storing import store_option
@@ -33,11 +33,16 @@ OUT = 4
 
 @click.command(cls=Verb, epilog=EXAMPLES)
 @click.argument("targets", metavar="[TARGETS]", required=False)
+@click.option("--hostfile", metavar="FILE", help="A file of hosts, [user@]host[:port] one a line.")
 @click.option("-x", "--exclude", metavar="TARGETS", help="Hosts to leave out.")
 @click.option(
     "-i", "--inventory", metavar="FILE", multiple=True, help="An inventory (YAML or plain); repeatable."
 )
 @click.option("--user", metavar="NAME", help="Log in as NAME where a host names no user of its own.")
+@click.option(
+    "--as", "as_user", metavar="USER", help="Look as USER, too, through sudo: as --as USER has jobs run."
+)
+@as_password_option
 @reaching_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON list, with all that was learnt of each host.")
 @colour_option
@@ -59,19 +64,23 @@ def command(targets: str | None, as_json: bool, color: str, **options: Any) -> i
     from hostler.views.checkups import Seen, checkups_text, facts_json, summed
     from hostler.wiring.wanted import Wanted
 
-    if not targets and not options["inventory"]:
+    if not targets and not options["inventory"] and not options["hostfile"]:
         raise UsageError(
-            "no hosts: name them, hostler doctor 'user@host1,user@host2', or an inventory with -i FILE"
+            "no hosts: name them, hostler doctor 'user@host1,user@host2', with --hostfile FILE or -i FILE"
         )
+    if targets and options["hostfile"]:
+        raise UsageError("TARGETS and --hostfile: one or the other")
     sources_apart(options, jobs_on_stdin=False)
-    how = Wanted(**reaching({**options, "resume": None, "retry": None}))
+    new = {**options, "resume": None, "retry": None}
+    become = None if options["as_user"] is None else login(options["as_user"], "--as")
+    how = Wanted(**reaching(new), **entrusted(new))
     try:
-        chosen = chosen_hosts({**options, "hosts": targets or None, "hostfile": None})
+        chosen = chosen_hosts({**options, "hosts": targets or None})
     except UsageError as error:
         raise UsageError(str(error).removeprefix("--hosts ")) from None
     hosts = housed(chosen, options)
     refuse_unreachable(hosts, how)
-    facts = asyncio.run(_looked(hosts, how))
+    facts = asyncio.run(_looked(hosts, how, as_user=become))
     now = SystemClock().now()
     seen = [Seen(facts=each, found=tuple(findings(each, now=now))) for each in _with_ledger(facts)]
     if as_json:
@@ -82,7 +91,7 @@ def command(targets: str | None, as_json: bool, color: str, **options: Any) -> i
     return OUT if any(each.out for each in seen) else 0
 
 
-async def _looked(hosts: Sequence[Host], how: Wanted) -> list[Facts]:
+async def _looked(hosts: Sequence[Host], how: Wanted, *, as_user: str | None) -> list[Facts]:
     """The facts of all hosts, with the file that a new key was put in."""
     from msgspec.structs import replace
 
@@ -91,6 +100,7 @@ async def _looked(hosts: Sequence[Host], how: Wanted) -> list[Facts]:
     from hostler.stores.folder import state_dir
     from hostler.transports.knownhosts import place
     from hostler.wiring.reaching import limited, ways
+    from hostler.wiring.ways import sudo
     from hostler.work.checkup import checkups
 
     state = state_dir()
@@ -106,6 +116,7 @@ async def _looked(hosts: Sequence[Host], how: Wanted) -> list[Facts]:
             clock=SystemClock(),
             deadline=how.connect_timeout,
             forks=how.forks or BatchSpec().forks,
+            become=sudo(as_user, how.as_password),
         )
     finally:
         await transport.close()

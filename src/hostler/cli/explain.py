@@ -235,6 +235,7 @@ def _host(seen: Look, name: str, *, now: float) -> _Explained:
 
 def run_standing(seen: Look) -> RunStanding:
     """The run at this moment."""
+    from hostler.stores.reads.runs import stopped_by
     from hostler.views.explaining import RunStanding
 
     return RunStanding(
@@ -243,6 +244,7 @@ def run_standing(seen: Look) -> RunStanding:
         state=seen.row.state,
         paused=seen.row.paused,
         stopping=seen.row.stopping,
+        stopped_by=stopped_by(seen.reader, seen.row.number) if seen.row.stopping else "",
         retries=seen.spec.retries,
         lease=seen.spec.lease,
         retry_on=seen.spec.retry_on,

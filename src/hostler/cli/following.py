@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hostler.cli.looking import stalled_words
 from hostler.cli.saying import say
 from hostler.clock import Clock, SystemClock
+from hostler.model.commands import to_type
 from hostler.stores.reading import Reader
 from hostler.stores.reads.runs import has_owner, run, stalled
 
@@ -70,4 +71,6 @@ async def left_alone(reader: Reader, number: int, *, until: float | None = None)
 def say_if_left(reader: Reader, number: int) -> None:
     """Say so when the run was left before its end."""
     if run(reader, number).state not in OVER:
-        say(f"nobody works on batch {number} any more; this goes on with it: hostler batch --resume {number}")
+        say(
+            f"nobody works on batch {number} any more; this goes on with it: {to_type(f'batch --resume {number}')}"
+        )

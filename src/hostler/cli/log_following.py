@@ -12,6 +12,7 @@ from hostler.cli.looking import Look, output_of, pieces
 from hostler.cli.printing import Printer
 from hostler.cli.saying import say
 from hostler.clock import SystemClock
+from hostler.model.commands import to_type
 from hostler.model.events import AttemptEnded
 from hostler.model.jobs import Ending
 from hostler.model.runs import AttemptRow
@@ -92,7 +93,9 @@ class JobFollower:
         self.over = final
         if not final and self._waits:
             self._waits = False
-            self._say(f"waits to be started (why: hostler explain {self._seen.row.number} {self._number})")
+            self._say(
+                f"waits to be started (why: {to_type(f'explain {self._seen.row.number} {self._number}')})"
+            )
 
     def print(self) -> None:
         """Print what has come of the attempt that runs."""

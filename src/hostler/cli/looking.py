@@ -19,6 +19,7 @@ from hostler.engine.alike import Failure, clusters
 from hostler.engine.lines import MARGIN
 from hostler.engine.summary import HostFigures, Summary, exit_code
 from hostler.errors import StoreError, UsageError
+from hostler.model.commands import to_type
 from hostler.model.durations import format_duration
 from hostler.model.jobs import JobState, OutputRef
 from hostler.model.runs import AttemptRow, BatchSpec, RunRow
@@ -221,7 +222,7 @@ def findings(seen: Look, *, width: int, now: float) -> Findings:
         repeated=doubled[:10],
         repeated_count=len(doubled),
         left=still_there(reader, number, held, lease_over=lease_over(seen, now=now)) if held else (),
-        ends=with_secrets(f"hostler stop {number}", seen.spec) if held else "",
+        ends=with_secrets(to_type(f"stop {number}"), seen.spec) if held else "",
     )
 
 
@@ -315,12 +316,12 @@ def brief(reader: Reader, number: int, *, signal: int | None) -> list[str]:
     result = summary(seen, now=now, signal=signal)
     if result.total == result.counts.get(JobState.OK, 0):
         return []
-    then = result.next_command or f"hostler status {number}"
+    then = result.next_command or to_type(f"status {number}")
     line = f"batch {number}: {counted(result.total, 'job')}: {result.words}; next: {then}"
     if not (held := _held(seen)):
         return [line]
     left = still_there(reader, number, held, lease_over=lease_over(seen, now=now))
-    return [*left, f"{line}; this ends what still runs: {with_secrets(f'hostler stop {number}', seen.spec)}"]
+    return [*left, f"{line}; this ends what still runs: {with_secrets(to_type(f'stop {number}'), seen.spec)}"]
 
 
 def colour_of(fd: int, choice: str) -> bool:

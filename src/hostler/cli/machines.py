@@ -6,7 +6,7 @@ A controller that takes a run up takes its machines up too. It must never leave 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from hostler.errors import HostlerError, StaleEpoch
@@ -18,6 +18,8 @@ from hostler.views.tables import counted
 #: Seconds in which machines must answer, and in which they must be gone.
 LAUNCH = 120.0
 DESTROY = 60.0
+#: Seconds in which a provider must say which machines have ended.
+ASKED = 30.0
 
 
 class Machines:
@@ -30,6 +32,7 @@ class Machines:
         self._run, self._keep, self._say = run, keep, say
         #: Who was still launching when nobody waited any more.
         self._abandoned = ""
+        self._said = ""
 
     async def launch(self, count: int, *, by: str, token: str) -> list[Host]:
         """Launch `count` machines; once this has begun, cancelling waits for its end, but not when cancelled again.
@@ -55,6 +58,18 @@ class Machines:
         """Answer for what earlier controllers of the run have launched. Raises ProviderError."""
         for provider in self._providers.values():
             await provider.adopt(run=self._run)
+
+    async def ended(self, hosts: Sequence[Host]) -> Mapping[str, str]:
+        """Which of these (Host.instance) have ended, and which provider says so. Trouble with asking is said once."""
+        ended: dict[str, str] = {}
+        for provider in self._providers.values():
+            try:
+                ended |= dict.fromkeys(await provider.ended(hosts, deadline=ASKED), provider.name)
+            except (HostlerError, OSError) as error:
+                if str(error) != self._said:
+                    self._said = str(error)
+                    self._say(f"{error}; whether {provider.name} hosts have ended can't be told")
+        return ended
 
     @asynccontextmanager
     async def ended_on_failure(self) -> AsyncIterator[None]:

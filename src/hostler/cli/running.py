@@ -21,6 +21,7 @@ from hostler.cli.stopping import Signals, name
 from hostler.cli.storing import open_store
 from hostler.clock import SystemClock
 from hostler.errors import RunBusy, StaleEpoch, StoreError
+from hostler.model.commands import to_type
 from hostler.model.hosts import Host, refuse_twins
 from hostler.model.jobs import RETRYABLE
 from hostler.model.runs import BatchSpec, RunRow
@@ -88,8 +89,8 @@ async def _accepted(
             jobs=source.jobs(check=signals.check),
             uid=uid,
         )
-    except BaseException:
-        if signals.seen:
+    except BaseException as error:
+        if signals.seen and not isinstance(error, StoreError):  # that one knows better what became of it
             say(f"{name(signals.seen[0])}: no run was begun")
         raise
     signals.hold()
@@ -210,16 +211,20 @@ async def _work(
 ) -> int:  # fmt: skip
     """Work on a claimed run until it is over, or until a second signal."""
     console = Console.of_process()
-    console.log_command = f"hostler log {claim.run}"
+    console.log_command = to_type(f"log {claim.run}")
     signals.hold()
-    run = await open_batch(store, claim, wanted=wanted, console=console, reach=reach)
+    run = await open_batch(
+        store, claim, wanted=wanted, console=console, reach=reach, ask_providers=machines.ended
+    )
     if not wanted.quiet:
         progress = run.progress()
         console.note(
             f"batch {claim.run}: {counted(progress.total, 'job')}, {counted(progress.hosts_total, 'host')}"
         )
     if run.work.batch.paused:  # also to those who want no news: they would wait for ever
-        console.note(f"hostler: batch {claim.run} is paused; this lets it go on: hostler unpause {claim.run}")
+        console.note(
+            f"hostler: batch {claim.run} is paused; this lets it go on: {to_type(f'unpause {claim.run}')}"
+        )
     console.flush()
 
     def stop(number: int) -> None:
@@ -262,7 +267,7 @@ async def _work(
         raise
     except StoreError as error:
         raise type(error)(
-            f"{error}; this goes on with the run: hostler batch --resume {claim.run}"
+            f"{error}; this goes on with the run: {to_type(f'batch --resume {claim.run}')}"
         ) from error
     console.close()
     return code
@@ -273,8 +278,8 @@ def _left_behind(run: OpenRun, number: int) -> None:
     left, spec = run.unfinished(), run.work.batch.spec
     for host, jobs in left:
         say(may_still_run(host, jobs, detached=spec.detached))
-    ends = f"this ends what still runs: {with_secrets(f'hostler stop {number}', spec)}; " if left else ""
-    again = with_secrets(f"hostler batch --resume {number}", spec)
+    ends = f"this ends what still runs: {with_secrets(to_type(f'stop {number}'), spec)}; " if left else ""
+    again = with_secrets(to_type(f"batch --resume {number}"), spec)
     say(f"left batch {number} as it stands; {ends}this goes on with it: {again}")
 
 

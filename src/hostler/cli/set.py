@@ -10,6 +10,7 @@ from hostler.cli.options import duration, whole
 from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 from hostler.errors import UsageError
+from hostler.model.commands import to_type
 
 if TYPE_CHECKING:
     from hostler.model.requests import Wish
@@ -45,7 +46,9 @@ def command(name: str, slots: str | None, timeout: str | None, retries: str | No
     said = " ".join(f"{flag} {value}" for flag, value in given.items() if value is not None)
 
     def make(store: RowStore, row: RunRow) -> Wish | str:
-        refuse_finished(row, f"what failed is tried again so by: hostler batch --retry {row.number} {said}")
+        refuse_finished(
+            row, f"what failed is tried again so by: {to_type(f'batch --retry {row.number} {said}')}"
+        )
         return change
 
     return ask(name, make)

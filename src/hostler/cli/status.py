@@ -10,6 +10,7 @@ import click
 from hostler.cli.options import colour_option
 from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
+from hostler.model.commands import to_type
 
 if TYPE_CHECKING:
     from hostler.cli.looking import Look
@@ -104,12 +105,12 @@ def next_step(seen: Look, result: Summary) -> str | None:
 
 def _paused(seen: Look) -> str:
     """The command that must come first where a run is paused; empty where none is."""
-    return f"hostler unpause {seen.row.number}" if seen.row.paused and seen.row.state != "finished" else ""
+    return to_type(f"unpause {seen.row.number}") if seen.row.paused and seen.row.state != "finished" else ""
 
 
 def _onward(seen: Look, result: Summary) -> str | None:
     if seen.alive:
-        return f"hostler batch --resume {seen.row.number}"
+        return to_type(f"batch --resume {seen.row.number}")
     return result.next_command
 
 
@@ -203,7 +204,7 @@ def _next_block(seen: Look, result: Summary, *, colour: bool) -> str:
     if pause:
         lines.insert(0, ("unpause it:", pause))
     if not seen.alive and seen.counts.get(JobState.OPEN):
-        lines.insert(0, ("end them:", with_secrets(f"hostler stop {seen.row.number}", seen.spec)))
+        lines.insert(0, ("end them:", with_secrets(to_type(f"stop {seen.row.number}"), seen.spec)))
     if result.bad:
-        lines.insert(0, ("look closer:", f"hostler log {seen.row.number} --failed"))
+        lines.insert(0, ("look closer:", to_type(f"log {seen.row.number} --failed")))
     return "".join(f"{word:<13}{painted(text, '1', colour)}\n" for word, text in lines)

@@ -17,6 +17,7 @@ import click
 from hostler.cli.options import Marked, blaming
 from hostler.cli.parsing import said
 from hostler.errors import UsageError
+from hostler.model.commands import STORE
 
 if TYPE_CHECKING:
     from hostler.model.storeurls import StoreUrl
@@ -52,10 +53,11 @@ def store_option(command: F) -> F:
 @contextmanager
 def using(text: str | None) -> Iterator[None]:
     """Work with the store of this URL within the block; None is the state folder's. Raises UsageError."""
-    token = _CHOSEN.set(_url(text) if text else None)
+    token, words = _CHOSEN.set(_url(text) if text else None), STORE.set(_again(text))
     try:
         yield
     finally:
+        STORE.reset(words)
         _CHOSEN.reset(token)
 
 
@@ -81,6 +83,15 @@ def existing_store() -> RowStore | None:
     from hostler.stores.folder import state_dir
 
     return choosing.existing_store(state_dir(), url=_CHOSEN.get())
+
+
+def _again(text: str | None) -> str:
+    """What the commands that we tell of need to find this store: nothing where a setting names it to them, too."""
+    if not text or not said("store"):
+        return ""
+    from hostler.shell.quoting import join
+
+    return join([b"--store", os.fsencode(text)]).decode("utf-8", "replace")
 
 
 def _url(text: str) -> StoreUrl:

@@ -84,14 +84,14 @@ def late(batch: Batch, hand: Hand, report: Result | Lost) -> None:
 
 
 def lost(
-    batch: Batch, hand: Hand, held: Try, why: str, *, silent: bool = False, at_work: bool = True, strike: str = "",
+    batch: Batch, hand: Hand, held: Try, why: str, *, silent: bool = False, at_work: bool = True,
+    strike: str | None = "",
 ) -> None:  # fmt: skip
     """Give an attempt up whose end nobody can tell; its job waits again, but not for ever.
 
-    The host is struck for it, in the words of `strike`. It counts against the job only where it was `at_work`: what
-    takes host after host with it is quarantined. A host that is `silent` was not heard to have lost it.
+    The host is struck for it, in the words of `strike`, unless that is None. It counts against the job only where it
+    was `at_work`: what takes host after host with it is quarantined. A `silent` host was not heard to have lost it.
     """
-    strike = strike or f"it lost a job: {why}"
     queued = held.queued
     kills = queued.kills + at_work
     batch.given_up[hand.id, held.serial] = (queued.job, held.n)
@@ -104,7 +104,8 @@ def lost(
     ended(batch,
         hand, held, ending=Ending.LOST, then=then, tries=queued.tries, detail=why, kills=kills if at_work else 0,
     )  # fmt: skip
-    trust.lost_work(batch, hand, strike, silent=silent)
+    if strike is not None:
+        trust.lost_work(batch, hand, strike or f"it lost a job: {why}", silent=silent)
     if then is JobState.QUEUED:
         requeue(batch, replace(queued, attempts=held.n, avoid=hand.id, kills=kills, since=None), last=False)
 

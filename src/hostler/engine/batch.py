@@ -97,8 +97,9 @@ class Batch:
         for worker in rows.workers:
             batch.names[worker.host.name] = worker.id
             batch.hands[worker.id] = Hand(
-                worker.id, serial=worker.serial, spool=worker.spool, machine=worker.host.machine
-            )
+                worker.id, serial=worker.serial, spool=worker.spool, machine=worker.host.machine,
+                launched=worker.host.instance is not None,
+            )  # fmt: skip
         batch.health.update(rows.health)
         for row in rows.open:
             queued = Queued(row.job, row.args, row.tries, row.n, kills=row.kills)

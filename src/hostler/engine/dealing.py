@@ -55,7 +55,9 @@ def deal(batch: Batch) -> None:
                 sends.setdefault(hand.id, []).extend(give(batch, hand, want, alone=len(up) == 1))
     for hand in up:
         if batch.suspects and not hand.open:
-            sends.setdefault(hand.id, []).extend(give(batch, hand, 1, alone=True, among=batch.suspects))
+            sends.setdefault(hand.id, []).extend(
+                give(batch, hand, 1, alone=len(up) == 1, among=batch.suspects)
+            )
     batch.effects += [Send(worker, tuple(some)) for worker, some in sends.items() if some]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hostler.engine.becoming import sudo_finding
 from hostler.engine.doors import CROWD_FIX, CROWD_WHY, shut_finding
 from hostler.model.checkups import Facts, Finding, Place, Told
 from hostler.model.durations import format_duration
@@ -22,6 +23,8 @@ FULL, SCARCE, FEW_FILES = 8 << 20, 1 << 30, 2_000
 SKEW = 2.0
 #: Sessions that a line needs without Python, and those that are of use.
 NEEDED, OF_USE = 2, 4
+#: Programs that jobs often call.
+TOOLS = ("rsync", "tmux")
 #: Strikes that are worth a word.
 STRUCK = 0.5
 
@@ -56,14 +59,25 @@ def _found(facts: Facts) -> Iterator[Finding]:
         )  # fmt: skip
         return
     yield from _shell(told)
-    yield from _python(facts, told)
-    yield from _places(told)
+    if facts.barred:
+        yield sudo_finding(facts.barred, facts.as_user, told)
+        return
+    jobs = facts.other or told  # to whom the place, the interpreter and the session belong that jobs have
+    yield from _home(jobs)
+    yield from _python(facts, jobs)
+    yield from _places(jobs)
     yield from _clock(told)
-    yield from _logind(told)
+    yield from _logind(jobs)
     if told.load is not None and told.cpus and told.load > 1.5 * told.cpus:
         yield _remark(
             "load", f"it is busy already: its load is far above its {told.cpus} cores",
             "jobs there take longer than elsewhere", "give it fewer at once: `slots` in the inventory, or --slots",
+        )  # fmt: skip
+    lacking = [tool for tool in TOOLS if tool not in jobs.tools]
+    if lacking and not jobs.stuck:
+        yield _remark(
+            "tools", f"it has no {' and no '.join(lacking)}", "hostler needs neither; jobs that call them fail there",
+            f"nothing, if none does; else: apt-get install {' '.join(lacking)} (or dnf, apk)",
         )  # fmt: skip
     if told.stuck:
         yield _remark(
@@ -100,6 +114,9 @@ def _shell(told: Told) -> Iterator[Finding]:
             "let them print only to people: case $- in *i*) … ;; esac in ~/.bashrc, `if ($?prompt)` in ~/.cshrc, "
             "`status is-interactive` in fish",
         )  # fmt: skip
+
+
+def _home(told: Told) -> Iterator[Finding]:
     if not told.home_there:
         yield _remark(
             "home", f"the account's home {told.home or '(none)'} isn't there", "jobs begin in / instead",
@@ -110,6 +127,13 @@ def _shell(told: Told) -> Iterator[Finding]:
 def _python(facts: Facts, told: Told) -> Iterator[Finding]:
     found = None if facts.host.var("python") == "none" else next(iter(told.pythons), None)
     if found is not None and found.version is not None and found.version >= (*OLDEST, 0) and found.whole:
+        return
+    if facts.as_user:
+        yield _bad(
+            "python", f"{facts.as_user} finds no {PYTHON} there" + (", and it is told to use none" if facts.host.var(
+                "python") == "none" else ""), "jobs as another account need it (--as)",
+            f"install {PYTHON}, or name one that sudo's PATH leads to: `vars: {{python: /path/to/python3}}`",
+        )  # fmt: skip
         return
     sessions = facts.sessions
     if sessions is not None and 0 < sessions < NEEDED:

@@ -55,6 +55,13 @@ class LeaseOver(Struct, frozen=True):
     since: float
 
 
+class MachineEnded(Struct, frozen=True):
+    """The machine that a worker was has ended, and nothing runs there any more: whoever launched it says so."""
+
+    worker: int
+    by: str
+
+
 class JobsLoaded(Struct, frozen=True):
     """Waiting jobs, in order; fewer than asked for when there are no more."""
 
@@ -97,8 +104,9 @@ class WorkerReleased(Struct, frozen=True):
 
 
 Fact = (
-    HostUp | HostDown | Heard | Rested | LeaseOver | JobsLoaded | StopWanted | Asked | Woke | WorkerReleased
-)
+    HostUp | HostDown | Heard | Rested | LeaseOver | MachineEnded | JobsLoaded | StopWanted | Asked | Woke
+    | WorkerReleased
+)  # fmt: skip
 
 
 class Connect(Struct, frozen=True):
@@ -174,6 +182,12 @@ class AwaitLease(Struct, frozen=True):
     since: float
 
 
+class AskAfter(Struct, frozen=True):
+    """Ask whoever launched a worker's machine whether it has ended."""
+
+    worker: int
+
+
 class NeedJobs(Struct, frozen=True):
     """Load waiting jobs after this (tries, job), at most `limit`."""
 
@@ -194,6 +208,6 @@ class Finish(Struct, frozen=True):
 
 
 Effect = (
-    Connect | Send | TakeBack | End | Resize | Ack | Follow | Rest | Wake | AwaitLease | NeedJobs | Release
+    Connect | Send | TakeBack | End | Resize | Ack | Follow | Rest | Wake | AwaitLease | AskAfter | NeedJobs | Release
     | Finish
 )  # fmt: skip

@@ -53,12 +53,13 @@ class Try(Struct):
 
 
 class Hand(Struct):
-    """One worker. The first five fields are durable, the rest begins anew with every controller."""
+    """One worker. The first six fields are durable, the rest begins anew with every controller."""
 
     id: int
     serial: int = 0
     spool: str | None = None
     machine: str = ""
+    launched: bool = False
     open: dict[int, Try] = field(default_factory=dict)
     line: Line = Line.DOWN
     slots: int = 1
@@ -75,6 +76,8 @@ class Hand(Struct):
     #: Whether it could not be had for so long that it was struck, or was given up, and has not answered since.
     out: bool = False
     given_up: bool = False
+    #: Whether its machine has ended: it never comes back.
+    gone: bool = False
     #: When the job began that shows whether it is well; 0 when there is none.
     probed: float = 0.0
     #: Whether something of ours may be there that no attempt of this life tells of.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hostler.engine import attempts, trust
 from hostler.engine.batch import Batch
-from hostler.engine.facts import AwaitLease, End, Follow, HostDown, HostUp, Send, TakeBack
+from hostler.engine.facts import AskAfter, AwaitLease, End, Follow, HostDown, HostUp, Send, TakeBack
 from hostler.engine.hands import Hand, Line
 from hostler.model.events import HostConnected, HostLost, HostOut, StopRequested
 from hostler.model.health import Fault
@@ -72,6 +72,8 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
     steady = broke and batch.at - hand.came > 5.0
     hand.failures = 0 if steady else hand.failures + 1
     hand.line, hand.why = Line.DOWN, fact.why
+    if hand.launched and not batch.visiting:
+        batch.effects.append(AskAfter(hand.id))
     until = None
     if hand.open and not (hand.went or batch.ending or batch.spec.detached):
         hand.went = batch.at
@@ -92,6 +94,22 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
     elif broke or hand.failures == 1:
         # When its line breaks, and when the first try after that fails: not for each of a thousand tries.
         batch.happen(HostOut(at=batch.at, worker=hand.id, why=fact.why, until=until))
+
+
+def ended(batch: Batch, hand: Hand, by: str) -> None:
+    """A worker's machine is no more: what it held is lost at once, whatever lease it was given.
+
+    No strike: nobody will ever meet that machine again. One that answers is not believed to be gone.
+    """
+    if hand.gone or hand.line in (Line.UP, Line.LEAVING, Line.RELEASED):
+        return
+    why = f"its machine has ended, {by} says"
+    begun = attempts.at_work(hand)
+    for serial, held in list(hand.open.items()):
+        attempts.lost(batch, hand, held, why, at_work=serial in begun, strike=None)
+    hand.line, hand.why, hand.probed, hand.gone = Line.LOST, why, 0.0, True
+    hand.out = hand.given_up = True
+    batch.happen(HostLost(at=batch.at, worker=hand.id, why=why))
 
 
 def give_up(batch: Batch, hand: Hand, fact: HostDown) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hostler.model.commands import to_type
 from hostler.model.jobs import RETRYABLE, JobState
 
 #: What each state is called in a count, in the order in which people are told.
@@ -107,9 +108,9 @@ class Summary(Struct, frozen=True, kw_only=True):
     def next_command(self) -> str | None:
         """The command that brings the run nearer to all jobs well; None when there is nothing left to do."""
         if self.done < self.total:
-            return f"hostler batch --resume {self.number}"
+            return to_type(f"batch --resume {self.number}")
         if any(self.counts.get(state) for state in RETRYABLE):
-            return f"hostler batch --retry {self.number}"
+            return to_type(f"batch --retry {self.number}")
         return None
 
 

@@ -24,6 +24,7 @@ from hostler.engine.facts import (
     HostUp,
     JobsLoaded,
     LeaseOver,
+    MachineEnded,
     Release,
     Rested,
     StopWanted,
@@ -62,6 +63,8 @@ def judge(batch: Batch, fact: Fact) -> None:
     elif isinstance(fact, Rested):
         hand = batch.hands[fact.worker]
         hand.resting = False
+        if hand.gone:
+            return
         if hand.line is Line.RESTING or (hand.line is Line.LOST and not batch.ending):
             hand.line = Line.DOWN
     elif isinstance(fact, LeaseOver):
@@ -71,6 +74,8 @@ def judge(batch: Batch, fact: Fact) -> None:
             for serial, held in list(hand.open.items()):
                 strike = why.removeprefix("its host ")
                 attempts.lost(batch, hand, held, why, silent=True, at_work=serial in begun, strike=strike)
+    elif isinstance(fact, MachineEnded):
+        lines.ended(batch, batch.hands[fact.worker], fact.by)
     elif isinstance(fact, StopWanted):
         lines.stop(batch, fact.why, drain=fact.drain)
     elif isinstance(fact, Asked):

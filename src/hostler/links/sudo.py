@@ -11,7 +11,7 @@ import secrets
 
 from hostler.errors import HostRefused
 from hostler.model.secrets import Secret
-from hostler.ports import Stream
+from hostler.ports import Connection, Stream
 from hostler.remote import source
 
 #: Login messages, and sudo's own, that may come before its verdict, in bytes.
@@ -33,6 +33,24 @@ class Sudo:
     def command(self, python: str | None) -> str:
         """The command line that begins the runner. Raises ValueError."""
         return source.command_as(self.user, prompt=self._prompt, python=python)
+
+    def reader(self) -> str:
+        """The command line that takes in a checked message of shell text as the account. Raises ValueError."""
+        return source.reader_as(self.user, prompt=self._prompt)
+
+    async def enter(self, line: Connection, *, deadline: float) -> tuple[Stream, bytes]:
+        """A stream to such a reader, and what came on it behind sudo's consent. Raises HostError."""
+        stream = await line.stream(self.reader(), deadline=deadline)
+        host = line.host.name
+        if self._password is not None:
+            return stream, await self.pass_by(stream, host)
+        seen = b""
+        while (granted := GRANTED.search(seen)) is None:
+            data = await stream.read()
+            seen += data
+            if not data or len(seen) > NOISE:
+                raise self.refusal(host, seen)
+        return stream, seen[granted.end() :]
 
     async def pass_by(self, stream: Stream, host: str) -> bytes:
         """Answer sudo's question, if it asks; what came behind its consent. Raises HostRefused, LineLost.

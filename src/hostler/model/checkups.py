@@ -81,7 +81,8 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     `mute` is why nothing was told although the line was open. `sessions` are how many it allowed on one line, of
     `asked`; `crowd` how many of `lines` more lines at once it hung up on. `recorded` names the file that
-    its key, seen for the first time, was put in.
+    its key, seen for the first time, was put in. Where jobs are to run as `as_user`, `other` is what the host told of
+    itself to that account, and `barred` why sudo let nobody become it.
     """
 
     host: Host
@@ -96,6 +97,9 @@ class Facts(Struct, frozen=True, kw_only=True):
     lines: int = 0
     recorded: str = ""
     health: Health | None = None
+    as_user: str = ""
+    barred: str = ""
+    other: Told | None = None
 
 
 class Finding(Struct, frozen=True, kw_only=True):

@@ -24,7 +24,8 @@ class Host(Struct, frozen=True, kw_only=True):
     the user's SSH configuration's to decide. `host_key` is a public key line that the host must show
     ("ssh-ed25519 AAAA…"); `slots` how many jobs it takes at once. `vars` may hold `spool` (folder for our
     work on it), `shell` (for shell jobs), `python`, `transport` (how it is reached: asyncssh, openssh,
-    local). `source` says where the facts were read.
+    local). `source` says where the facts were read; `instance` is what the provider calls it that launched it for the
+    run that it is in, None for all others.
 
     Raises UsageError on a name, user or port that could not be a host's.
 
@@ -43,6 +44,7 @@ class Host(Struct, frozen=True, kw_only=True):
     tags: frozenset[str] = frozenset()
     vars: tuple[tuple[str, str], ...] = ()
     source: str = ""
+    instance: str | None = None
 
     def __post_init__(self) -> None:
         for word, value in (("host name", self.name), ("address", self.address)):

@@ -29,6 +29,7 @@ class Memory:
         self._capacity = capacity
         self._numbers = itertools.count(1)
         self._all: dict[str, Instance] = {}
+        self._ever: set[str] = set()
 
     async def launch(
         self, count: int, *, run: str | None, token: str, deadline: float, lifetime: float | None
@@ -54,6 +55,12 @@ class Memory:
     async def instances(self, *, run: str | None = None) -> tuple[Instance, ...]:
         """The machines that there are, of one run or all, oldest first."""
         return tuple(each for each in self._living() if run is None or each.run == run)
+
+    async def ended(self, hosts: Sequence[Host], *, deadline: float) -> frozenset[str]:
+        """Which of these have ended; of those that others launched it knows nothing."""
+        there = {each.id for each in self._living()}
+        asked = {host.instance for host in hosts if host.instance is not None}
+        return frozenset(asked & self._ever - there)
 
     def ending(self, instances: Sequence[Instance]) -> str:
         """The command that ends machines, if they were more than values."""
@@ -83,12 +90,14 @@ class Memory:
     def _new(self, run: str | None, token: str, lifetime: float | None) -> Instance:
         number = next(self._numbers)
         now = self._clock.now()
+        id = f"mem-{number}"
         host = Host(
-            name=f"memory{number}", address=f"memory{number}", tags=frozenset({"memory"}), source="memory"
-        )
+            name=f"memory{number}", address=f"memory{number}", tags=frozenset({"memory"}), source="memory",
+            instance=None if run is None else id,
+        )  # fmt: skip
         expires = None if lifetime is None else now + lifetime
         made = Instance(
-            id=f"mem-{number}",
+            id=id,
             provider=self.name,
             run=run,
             token=token,
@@ -97,4 +106,5 @@ class Memory:
             expires=expires,
         )
         self._all[made.id] = made
+        self._ever.add(made.id)
         return made

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from hostler.errors import UsageError
 from hostler.model.hosts import Host
 from hostler.model.instances import Instance
@@ -40,7 +42,9 @@ def hosts(path: Path | None = None) -> tuple[Host, ...]:
     except UsageError:
         return ()
     return tuple(
-        entry.record.host for entry in entries if entry.record and entry.record.run is None and entry.up
+        replace(entry.record.host, instance=None)  # a kept one is nobody's that a run launched
+        for entry in entries
+        if entry.record and entry.record.run is None and entry.up
     )
 
 
@@ -119,6 +123,17 @@ class Sandbox:
         """The hosts that are up, of one run or all."""
         records = (entry.record for entry in self._registry.entries() if entry.record and entry.up)
         return tuple(record.instance for record in records if run is None or record.run == run)
+
+    async def ended(self, hosts: Sequence[Host], *, deadline: float) -> frozenset[str]:
+        """Which of these are gone with all that was begun through them; one without a keeper is ended now.
+
+        Raises ProviderError when processes survive that, or when the hosts are locked for all of `deadline` seconds.
+        """
+        from hostler.providers.aside import aside
+        from hostler.providers.sandbox_end import gone
+
+        asked = [host.instance for host in hosts if host.instance is not None]
+        return await aside(lambda: gone(self._registry, asked, seconds=deadline))
 
     def ending(self, instances: Sequence[Instance]) -> str:
         """The command that ends these hosts."""

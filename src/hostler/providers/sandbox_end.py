@@ -29,6 +29,23 @@ def end(registry: Registry, wanted: Callable[[Entry], bool], *, seconds: float) 
     return chosen
 
 
+def gone(registry: Registry, asked: Sequence[str], *, seconds: float) -> frozenset[str]:
+    """Which of these (Record.instance) have ended with every process of theirs; a broken one's rest is ended first.
+
+    Of hosts that were written down elsewhere, on another machine or in a folder that is no more, nothing is known.
+    """
+    if not asked or not registry.there():
+        return frozenset()
+    until = time.monotonic() + seconds
+    with registry.lock(seconds=seconds):
+        mark = registry.mark()
+        ours = {id: each for each in asked for id, _, of in [each.partition(" ")] if mark and of == mark}
+        there = {entry.id: entry for entry in registry.entries() if entry.id in ours}
+        broken = [entry for entry in there.values() if not entry.up]
+        end_entries(broken, seconds=max(1.0, until - time.monotonic()))
+        return frozenset(each for id, each in ours.items() if id not in there or not there[id].up)
+
+
 def end_entries(entries: Sequence[Entry], *, seconds: float) -> None:
     """The same for entries in hand; the caller holds the lock."""
     until = time.monotonic() + seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -37,7 +38,8 @@ class Record(Struct, frozen=True, kw_only=True):
 
     `command` is its SSH server's argv, `environment` what is set for all that is begun through it; `controller` the
     process that asked for the host, `keeper` and `server` the processes that are it, None until they have started.
-    Times are seconds since the epoch; `fuse` is how many seconds a run's host outlives its controller.
+    `mark` is the registry's where the host was launched for a run. Times are seconds since the epoch; `fuse` is how
+    many seconds a run's host outlives its controller.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Record(Struct, frozen=True, kw_only=True):
     keeper: Pin | None = None
     server: Pin | None = None
     fuse: float | None = None
+    mark: str = ""
 
     @property
     def host(self) -> Host:
@@ -73,6 +76,7 @@ class Record(Struct, frozen=True, kw_only=True):
             tags=frozenset({"sandbox"}),
             vars=self.vars,
             source="sandbox",
+            instance=f"{self.id} {self.mark}" if self.mark else None,
         )
 
     @property
@@ -129,6 +133,13 @@ class Registry:
     def client_key(self) -> Path:
         """The one private key that all these hosts accept."""
         return self.path / "client_key"
+
+    def mark(self) -> str:
+        """What tells this folder from every other, of this machine or another; empty while it holds no key."""
+        try:
+            return hashlib.sha256(self.client_key.read_bytes()).hexdigest()[:16]
+        except OSError:
+            return ""
 
     def create(self) -> None:
         """Make the folder, 0700 whatever the umask. Raises UsageError when what is there can't be trusted."""

@@ -101,6 +101,7 @@ class Maker:
             vars=(*self._vars, ("spool", str(folder / "spool"))),
             controller=self._controller,
             fuse=launch.fuse,
+            mark="" if launch.run is None else self._registry.mark(),
         )
         if launch.server.sshd:
             settings = sandbox_sshd.settings(

@@ -19,16 +19,16 @@ PARTS = ("state", "working", "ending", "told", "telling", "opening")
 
 #: Takes a line (cksum, length, SHA-256) and so many bytes, and reads them as shell text if they are whole. It holds no
 #: single quotes, exclamation marks or newlines: sh, csh and fish all take it as it stands.
-BOOT = (
-    "exec /bin/sh -c '"
+BODY = (
     '_humask=$(umask); umask 077; read -r _hc _hl _hs; _hx=$(head -c "${_hl:-0}"; echo .); _hx=${_hx%.}; '
     '_hp() { if [ -n "${KSH_VERSION-}" ]; then print -rn -- "$_hx"; else printf %s "$_hx"; fi; }; _hk=; _hh=; '
     "command -v cksum >/dev/null 2>&1 && _hk=$(_hp | cksum); "
     "command -v sha256sum >/dev/null 2>&1 && _hh=$(_hp | sha256sum); "
     'case "$_hk/${_hh%% *}" in "$_hc $_hl/$_hs" | "/$_hs" | "$_hc $_hl/") eval "$_hx";; '
     "/) echo hostler: neither cksum nor sha256sum on this host >&2; exit 66;; "
-    "*) echo hostler: not all of the message came >&2; exit 65;; esac'"
+    "*) echo hostler: not all of the message came >&2; exit 65;; esac"
 )
+BOOT = f"exec /bin/sh -c '{BODY}'"
 
 _MIRROR = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 

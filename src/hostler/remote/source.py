@@ -11,6 +11,8 @@ import zlib
 from functools import cache
 from pathlib import Path
 
+from hostler.remote.attempt_source import BODY
+
 MODULES = (
     "wire", "rules", "spool", "log", "files", "processes", "hunting", "cutting", "terminals", "telling",
     "metering", "fence", "room", "launching", "jobs", "channel", "vitals", "lease", "serve", "becoming",
@@ -85,10 +87,20 @@ def command_as(user: str, *, prompt: str = "", python: str | None = None) -> str
     >>> command_as("deploy")[:60]
     "exec /bin/sh -c 'exec sudo -n -H -u deploy -- /bin/sh -c \\"ec"
     """
+    return _sudo(user, prompt, _tries(python))
+
+
+def reader_as(user: str, *, prompt: str = "") -> str:
+    """What takes in a checked message of shell text (attempt_source.BOOT) as another account, by sudo as above."""
+    return _sudo(user, prompt, BODY)
+
+
+def _sudo(user: str, prompt: str, text: str) -> str:
+    """Text for sh, without single quotes, as another account."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*", user):
         raise ValueError(f"account {user!r}: not a login name")
     asks = f"-S -p {prompt}" if prompt else "-n"
-    inside = re.sub(r'(["$])', r"\\\1", _tries(python))
+    inside = re.sub(r'(["$])', r"\\\1", text)
     return f"exec /bin/sh -c 'exec sudo {asks} -H -u {user} -- /bin/sh -c \"echo {GRANTED}; {inside}\" 2>&1'"
 
 

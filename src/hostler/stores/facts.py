@@ -84,6 +84,7 @@ def _run_finished(db: Db, run: int, event: RunFinished) -> None:
         "UPDATE run SET state = ?, finished = ?, exit_code = ?, owner = NULL, counts = ? WHERE number = ?",
         (event.state, event.at, event.exit_code, counts, run),
     )
+    ledger.prune(db, run, event.at)
 
 
 def _stop_requested(db: Db, run: int, event: StopRequested) -> None:

@@ -14,6 +14,8 @@ from hostler.model.hosts import Host
 from hostler.stores.database import Db
 from hostler.stores.packing import host_from_json
 
+#: Seconds after which a machine that no run has met is forgotten.
+KEPT = 90 * 86400.0
 #: The columns that are a Health, in the order of `health_of` and `_values`.
 COLUMNS = "strikes, struck_at, fault, why, probation, answered_at, took, skew, free, load, cpus"
 
@@ -57,6 +59,23 @@ def struck(db: Db, run: int, event: HostStruck | HostLost) -> None:
 def trusted(db: Db, run: int, event: HostTrusted) -> None:
     """A worker has shown that it is well."""
     _fold(db, run, event.worker, Health.trusted)
+
+
+def prune(db: Db, run: int, at: float) -> None:
+    """Forget machines that were launched for a run, which end with it, and those that nobody met for `KEPT` seconds.
+
+    Those have no strikes left: half of them fade in half an hour. One that was kept begins anew when it is met again.
+    """
+    launched = db.execute(
+        "SELECT host FROM worker WHERE run = ? AND host LIKE '%\"instance\"%'", (run,)
+    ).fetchall()
+    hosts = [host_from_json(text) for (text,) in launched]
+    ended = [(host.machine,) for host in hosts if host.instance is not None]
+    if ended:
+        db.executemany("DELETE FROM machine WHERE id = ?", ended)
+    db.execute(
+        "DELETE FROM machine WHERE struck_at < ? AND coalesce(answered_at, 0) < ?", (at - KEPT, at - KEPT)
+    )
 
 
 def _fold(db: Db, run: int, worker: int, change: Callable[[Health], Health]) -> None:

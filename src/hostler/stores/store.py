@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hostler.clock import Clock
-from hostler.errors import RunBusy, StoreError, UsageError
+from hostler.errors import RunBusy, StoreError, Unheard, UsageError
 from hostler.model.events import JobsAccepted, RunAccepted
 from hostler.model.hosts import Host
 from hostler.model.jobs import JobState, Queued
@@ -31,6 +31,7 @@ from hostler.stores.packing import host_to_json, pack_args, spec_to_json
 from hostler.stores.reads.batch import batch_rows, queued, unknown_run, workers
 from hostler.stores.reads.requests import standings, waiting
 from hostler.stores.rows import has_turn, write_turn
+from hostler.stores.unheard import PATIENCE, look_for
 
 _CHUNK = 5_000
 _JOB = ("run", "seq", "key", "args", "state", "tries", "attempts")
@@ -76,8 +77,20 @@ class RowStore:
         """Accept a batch whole and durably, and return its number.
 
         `uid` is 128 random bits in hex, `tokens` one of 64 per host, `jobs` pairs of arguments and content key, taken
-        one by one. Raises UsageError when there are none; whatever `jobs` raises leaves nothing behind.
+        one by one. Raises UsageError when there are none; whatever `jobs` raises leaves nothing behind. A StoreError
+        says whether nothing was accepted or nobody knows.
         """
+        try:
+            return await self._accept(uid, spec, command, hosts, tokens, jobs, at)
+        except Unheard as error:
+            return await look_for(self._db, uid, clock=self._clock, error=error, patience=PATIENCE)
+        except StoreError as error:
+            raise type(error)(f"{error}; no batch was accepted") from error
+
+    async def _accept(
+        self, uid: str, spec: BatchSpec, command: str, hosts: Sequence[Host], tokens: Sequence[str],
+        jobs: Iterable[tuple[tuple[bytes, ...], bytes]], at: float,
+    ) -> int:  # fmt: skip
         async with self._db.transaction() as db:
             run = await self._db.change(_begin_batch, db, uid, spec, command, hosts, tokens, at)
             total, source = 0, iter(jobs)

@@ -117,7 +117,15 @@ def facts_json(each: Seen) -> dict[str, Any]:
         "sessions": facts.sessions,
         "hung_up_on": {"lines": facts.crowd, "of": facts.lines} if facts.lines else None,
         "told": told,
+        "as": _as_json(facts) if facts.as_user else None,
     }
+
+
+def _as_json(facts: Facts) -> dict[str, Any]:
+    told = to_builtins(facts.other) if facts.other else None
+    if told is not None:
+        told["tools"] = sorted(told["tools"])
+    return {"user": facts.as_user, "refused": facts.barred or None, "told": told}
 
 
 def _general(found: Finding, facts: Facts) -> Finding:
@@ -142,13 +150,13 @@ def _about(each: Seen) -> str:
     """What is there, in a line; of a host that is out, why."""
     if each.out:
         return each.found[0].what
-    facts, told = each.facts, each.facts.told
+    facts, told = each.facts, each.facts.other or each.facts.told
     if told is None:
         return ""
-    words = [PurePosixPath(told.shell).name or "no shell told"]
+    words = [f"as {told.user}"] if facts.other else []
+    words += [PurePosixPath(told.shell).name or "no shell told"]
     found = next((python for python in told.pythons if python.version), None)
     words.append(f"Python {'.'.join(map(str, found.version))}" if found and found.version else "no Python")
-    words += [f"no {tool}" for tool in ("rsync", "tmux") if tool not in told.tools]
     if told.cpus:
         words.append(counted(told.cpus, "core"))
     if told.load is not None:

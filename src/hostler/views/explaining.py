@@ -11,6 +11,7 @@ from textwrap import wrap
 from msgspec import Struct
 
 from hostler.engine.hands import SUSPECT
+from hostler.model.commands import to_type
 from hostler.model.events import (
     Event,
     HostConnected,
@@ -68,13 +69,14 @@ class HostStanding(Struct, frozen=True, kw_only=True):
 
 
 class RunStanding(Struct, frozen=True, kw_only=True):
-    """The run at this moment: who works on it, what holds it up, and what jobs may cost."""
+    """The run at this moment: who works on it, what holds it up or ended it, and what jobs may cost."""
 
     number: int
     alive: bool
     state: str
     paused: bool = False
     stopping: bool = False
+    stopped_by: str = ""
     retries: int = 0
     lease: float = 0.0
     retry_on: str = USUAL
@@ -168,7 +170,9 @@ def job_now(
     if state is not JobState.OPEN or attempt is None or host is None:
         return [over_words(state, run)]
     if not run.alive:
-        then = f"; {host.name} is asked after it when somebody does: hostler batch --resume {run.number}"
+        then = (
+            f"; {host.name} is asked after it when somebody does: {to_type(f'batch --resume {run.number}')}"
+        )
         return [f"nobody works on the run{then}"]
     gone = _gone(host)
     if gone is not None:
@@ -190,9 +194,11 @@ def over_words(state: JobState, run: RunStanding) -> str:
     if state is JobState.CANCELLED:
         return "it was cancelled and will not run"
     if state is JobState.QUARANTINED:
-        again = f"hostler batch --retry {run.number} lets it out"
+        again = f"{to_type(f'batch --retry {run.number}')} lets it out"
         return f"it is quarantined: one host after another was lost while it ran there; {again}"
-    return f"it has ended ({state.word}) and is left so; hostler batch --retry {run.number} tries it again"
+    return (
+        f"it has ended ({state.word}) and is left so; {to_type(f'batch --retry {run.number}')} tries it again"
+    )
 
 
 def waiting_words(
@@ -205,13 +211,17 @@ def waiting_words(
     kills: int = 0,
 ) -> list[str]:
     """Why a job that waits is not with a host: the reasons that hold, the most telling first."""
+    by = f" ({run.stopped_by})" if run.stopped_by else ""
     if not run.alive:
-        return [f"nobody works on the run; it waits for: hostler batch --resume {run.number}"]
+        ended = f", which was ended{by}" if run.stopping else ""
+        return [f"nobody works on the run{ended}; it waits for: {to_type(f'batch --resume {run.number}')}"]
     if run.stopping:
-        return [f"the run is being ended: what waits is left for hostler batch --resume {run.number}"]
+        return [
+            f"the run is being ended{by}: what waits is left for {to_type(f'batch --resume {run.number}')}"
+        ]
     lines = []
     if run.paused:
-        lines.append(f"the run is paused: nothing is started until hostler unpause {run.number}")
+        lines.append(f"the run is paused: nothing is started until {to_type(f'unpause {run.number}')}")
     up = [host for host in hosts if host.state == "up" and not host.why]
     if due is not None:
         lines.append(f"its next try is due at {when(due)} (--retry-delay)")

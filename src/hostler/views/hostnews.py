@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from hostler.model.commands import to_type
 from hostler.model.events import (
     AttemptEnded,
     Event,
@@ -95,5 +96,6 @@ class HostNews:
             self._say(f"hostler: {line}")
         elif self._told == LINES + 1:
             self._say(
-                "hostler: more hosts come and go; the report names those that are out (or: hostler status)"
+                "hostler: more hosts come and go; the report names those that are out "
+                f"(or: {to_type('status')})"
             )

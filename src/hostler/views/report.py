@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from hostler.engine.alike import Cluster
 from hostler.engine.summary import HostFigures, Summary
+from hostler.model.commands import to_type
 from hostler.model.durations import format_duration
 from hostler.model.jobs import JobState
 from hostler.views.tables import Column, counted, listed, table
@@ -248,7 +249,7 @@ def next_block(summary: Summary, findings: Findings, *, colour: bool) -> str:
     if findings.failures:
         ran = (cluster.example for cluster in findings.failures if cluster.example is not None)
         job = next(ran, findings.failures[0].jobs[0])
-        steps.append(("look closer:", f"hostler log {summary.number} {job}"))
+        steps.append(("look closer:", to_type(f"log {summary.number} {job}")))
     if summary.next_command is not None:
         left = summary.total - summary.done
         word = f"go on ({counted(left, 'job')} left):" if left else "try again:"

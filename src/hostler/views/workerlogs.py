@@ -18,6 +18,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from hostler.errors import StoreError
+from hostler.model.commands import to_type
 from hostler.model.durations import format_duration
 from hostler.model.endings import Begun, Ended
 from hostler.model.events import AttemptEnded, AttemptStarted, Event
@@ -206,7 +207,9 @@ class WorkerLogs:
         except StoreError as error:
             self._aside(name, key, f"({error})")
             return b"", end
-        self._aside(name, key, f"({at - told} bytes more: hostler log {self._run} {key[0]} -a {key[1]})")
+        self._aside(
+            name, key, f"({at - told} bytes more: {to_type(f'log {self._run} {key[0]} -a {key[1]}')})"
+        )
         return data, at
 
     # -- how it is written -------------------------------------------------------------------------------------
@@ -259,7 +262,7 @@ class WorkerLogs:
             yield
         except (OSError, StoreError) as error:
             self._broken = True
-            then = f"this completes them: hostler batch --resume {self._run} --worker-logs"
+            then = f"this completes them: {to_type(f'batch --resume {self._run} --worker-logs')}"
             self._say(f"hostler: the hosts' files are no longer written: {error}; {then}")
 
 

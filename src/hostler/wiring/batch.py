@@ -43,6 +43,7 @@ from hostler.wiring.shown import (
 from hostler.wiring.wanted import Wanted
 from hostler.wiring.ways import link
 from hostler.work.batch import BatchWork, Setting
+from hostler.work.launched import AskProviders, nobody
 
 #: How often who only visits tries a host: one that stops a run gives each up at its first failure.
 TRIES = 3
@@ -71,12 +72,12 @@ async def submit(
 
 async def open_batch(
     store: RowStore, claim: Claim, *, wanted: Wanted, console: Console, views: Sequence[View] = (),
-    visit: bool = False, reach: Reach | None = None, stays: bool = False,
+    visit: bool = False, reach: Reach | None = None, stays: bool = False, ask_providers: AskProviders = nobody,
 ) -> OpenRun:  # fmt: skip
     """Take up a run that was claimed, new or not: the same path for both. Raises StoreError.
 
     A `visit` answers what is asked of a run that nobody works on, and does nothing else. `reach` are the ways to its
-    hosts where some of them have been called already.
+    hosts where some of them have been called already; `ask_providers` says which of those launched for it have ended.
     """
     clock, number = SystemClock(), claim.run
     folder = store.run_folder(number)
@@ -162,6 +163,7 @@ async def open_batch(
         ),
         way=choosing.taken,
         stays=stays,
+        ask_providers=ask_providers,
         took=choosing.took,
         show=output,
         news=news,

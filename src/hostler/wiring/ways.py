@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from hostler.links.attempt import AttemptLink
 
 
+def sudo(user: str | None, password: Secret | None) -> Sudo | None:
+    """A way to be `user` on a host; None where nobody wants to be."""
+    return None if user is None else Sudo(user, password)
+
+
 def link(
     worker: Worker,
     *,
@@ -45,10 +50,10 @@ def link(
         spool_max=spec.spool_max,
         spool_keep=spec.spool_keep,
     )
-    sudo = Sudo(spec.as_user, password) if spec.as_user else None
     runner = RunnerLink(
-        worker.host, brief=brief, transport=transport, clock=SystemClock(), sudo=sudo, ahead=ahead
-    )
+        worker.host, brief=brief, transport=transport, clock=SystemClock(), sudo=sudo(spec.as_user, password),
+        ahead=ahead,
+    )  # fmt: skip
 
     def by_sh() -> AttemptLink:
         from hostler.links.attempt import AttemptLink

@@ -19,6 +19,7 @@ from hostler.clock import Clock, Reckoning
 from hostler.engine.batch import Batch
 from hostler.engine.facts import (
     Ack,
+    AskAfter,
     Asked,
     AwaitLease,
     Connect,
@@ -56,6 +57,7 @@ from hostler.model.templates import Template
 from hostler.ports import Link, OutputFiles, Store
 from hostler.work.asking import LOOK, Asking
 from hostler.work.keeping import Keeping, Kept
+from hostler.work.launched import AskProviders, Launched, nobody
 
 #: Seconds that a host has to answer when it is connected to, and to let go at the end.
 CONNECT = 30.0
@@ -107,7 +109,7 @@ class BatchWork:
         self, batch: Batch, *, setting: Setting, store: Store, bus: Bus, files: OutputFiles,
         make_link: Callable[[Worker], Link], show: Show, news: News, clock: Clock,
         way: Callable[[Host], str] = lambda host: "", took: Callable[[Host], float | None] = lambda host: None,
-        stays: bool = False,
+        stays: bool = False, ask_providers: AskProviders = nobody,
     ) -> None:  # fmt: skip
         self.batch, self._way, self._took = batch, way, took
         self._setting, self._store, self._bus = setting, store, bus
@@ -115,6 +117,7 @@ class BatchWork:
         self._keeping, self._files = Keeping(files), files
         self._asking = Asking(store, setting.number, visit=batch.visiting, stays=stays)
         self._inbox: Inbox[Fact] = Inbox()
+        self._launched = Launched(ask_providers, setting.workers, tell=self._inbox.put)
         self._links: dict[int, Link] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stuck = False
@@ -271,6 +274,8 @@ class BatchWork:
                 self._spawn(self._later(effect.seconds, Rested(effect.worker)))
             elif isinstance(effect, AwaitLease):
                 self._spawn(self._later(effect.seconds, LeaseOver(effect.worker, effect.since)))
+            elif isinstance(effect, AskAfter):
+                self._spawn(self._launched.after(effect.worker))
             elif isinstance(effect, Wake):
                 self._spawn(self._later(effect.seconds, Woke(effect.moment)))
             elif isinstance(effect, Release):

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -31,10 +32,31 @@ LONGEST = 1 << 20
 WAIT = "exec /bin/sh -c 'exec cat'"
 
 
-async def checkup(host: Host, *, by: Transport, at_once: Transport, clock: Clock, deadline: float) -> Facts:
+class Become(Protocol):
+    """A way to be another account on a host."""
+
+    @property
+    def user(self) -> str:
+        """The account's name."""
+        ...
+
+    async def enter(self, line: Connection, *, deadline: float) -> tuple[Stream, bytes]:
+        """A stream to what reads BOOT's message as that account, and what came on it already. Raises HostError."""
+        ...
+
+
+async def checkup(
+    host: Host,
+    *,
+    by: Transport,
+    at_once: Transport,
+    clock: Clock,
+    deadline: float,
+    become: Become | None = None,
+) -> Facts:
     """Look at a host. `by` opens the line, within `deadline` seconds; `at_once`, which must not wait its turn, more.
 
-    Raises nothing for what a host does or is.
+    With `become` it is looked at as that account, too. Raises nothing for what a host does or is.
     """
     began = clock.steady()
     try:
@@ -44,6 +66,9 @@ async def checkup(host: Host, *, by: Transport, at_once: Transport, clock: Clock
     took = clock.steady() - began
     try:
         facts = await _asked(line, Facts(host=host, took=took), clock=clock)
+        if facts.told is not None and become is not None:
+            other = await _asked(line, Facts(host=host), clock=clock, become=become)
+            facts = replace(facts, as_user=become.user, other=other.told, barred=other.mute)
         if facts.told is not None:
             facts = await _sessions(line, facts, clock)
     finally:
@@ -59,8 +84,8 @@ def _how(error: HostError) -> str:
     return REFUSED if isinstance(error, HostRefused) else UNREACHED
 
 
-async def _asked(line: Connection, facts: Facts, *, clock: Clock) -> Facts:
-    """What the host tells of itself, as far as it comes."""
+async def _asked(line: Connection, facts: Facts, *, clock: Clock, become: Become | None = None) -> Facts:
+    """What the host tells of itself to an account, as far as it comes."""
     host, mark = facts.host, f"hostler-{secrets.token_hex(8)}"
     words = probe(mark, spool=host.var("spool") or "", python=host.var("python") or "")
     answer, stderr, trouble = bytearray(), b"", ""
@@ -69,7 +94,11 @@ async def _asked(line: Connection, facts: Facts, *, clock: Clock) -> Facts:
     stream: Stream | None = None
     try:
         async with asyncio.timeout(TELLING):
-            stream = await line.stream(BOOT, deadline=TELLING)
+            if become is None:
+                stream = await line.stream(BOOT, deadline=TELLING)
+            else:
+                stream, first = await become.enter(line, deadline=TELLING)
+                answer += first
             stream.write(words)
             await stream.drain()
             while data := await stream.read():
@@ -146,13 +175,14 @@ async def _crowd(facts: Facts, *, by: Transport, deadline: float) -> Facts:
 
 
 async def checkups(
-    hosts: Sequence[Host], *, by: Transport, at_once: Transport, clock: Clock, deadline: float, forks: int
-) -> list[Facts]:
+    hosts: Sequence[Host], *, by: Transport, at_once: Transport, clock: Clock, deadline: float, forks: int,
+    become: Become | None = None,
+) -> list[Facts]:  # fmt: skip
     """Look at many hosts, `forks` at once; facts in the hosts' order."""
     turn = asyncio.Semaphore(forks)
 
     async def one(host: Host) -> Facts:
         async with turn:
-            return await checkup(host, by=by, at_once=at_once, clock=clock, deadline=deadline)
+            return await checkup(host, by=by, at_once=at_once, clock=clock, deadline=deadline, become=become)
 
     return await asyncio.gather(*(one(host) for host in hosts))

@@ -33,9 +33,10 @@ _HABITS = {
     "tcp_user_timeout": PATIENCE * 2_000,
 }
 # The same at the server's end: who dies loses its locks soon, also where its machine vanished. An answer "it is
-# committed" must mean that it is on disk.
+# committed" must mean that it is on disk. Nobody waits for ever for a lock of who is gone.
 _SESSION = """SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 20000; SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0;
+SET lock_timeout = '30s';
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"""
 
 

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 import psycopg
 
 from hostler.clock import Clock, SystemClock
-from hostler.errors import StaleEpoch, StoreError, StoreFull
+from hostler.errors import StaleEpoch, StoreError, StoreFull, Unheard
 from hostler.model.storeurls import StoreUrl
 from hostler.stores.beside import beside
 from hostler.stores.database import Db, Hold
@@ -151,7 +151,12 @@ class PostgresDatabase:
                 self._db.execute(f"ANALYZE {table}".encode(), prepare=False)
         if before:
             before()
-        self._db.execute("COMMIT")
+        try:
+            self._db.execute("COMMIT")
+        except psycopg.OperationalError as error:
+            if self._db.closed:
+                raise Unheard(str(from_postgres(error, place=self.place))) from error
+            raise
 
     def _roll_back(self) -> None:
         with suppress(psycopg.Error):

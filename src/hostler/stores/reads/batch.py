@@ -6,6 +6,7 @@ Counters, open attempts and workers only; the queue is asked for by the windowfu
 from __future__ import annotations
 
 from hostler.errors import UsageError
+from hostler.model.commands import to_type
 from hostler.model.jobs import BLAMES_JOB, JobState, Queued
 from hostler.model.runs import BatchRows, BatchSpec, OpenAttempt, Worker
 from hostler.stores.packing import host_from_json, spec_from_json, unpack_args
@@ -117,7 +118,7 @@ def unknown_run(reader: Reader, run: int) -> UsageError:
     last = row[0] if row else None
     if last is None:
         return no_run_yet(str(run))
-    return UsageError(f"no run {run}; the newest is {last} (see: hostler runs)")
+    return UsageError(f"no run {run}; the newest is {last} (see: {to_type('runs')})")
 
 
 def no_run_yet(called: str) -> UsageError:

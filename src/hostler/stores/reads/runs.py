@@ -9,6 +9,8 @@ import json
 import re
 
 from hostler.errors import UsageError
+from hostler.model.commands import to_type
+from hostler.model.events import StopRequested
 from hostler.model.jobs import JobState
 from hostler.model.runs import RunRow
 from hostler.stores.reading import Reader, Row
@@ -58,7 +60,7 @@ def resolve(reader: Reader, text: str) -> int:
         raise UsageError(f"run {text!r}: give a number, 'last', or at least 4 letters of its uid")
     found = reader.all("SELECT number FROM run WHERE uid >= ? AND uid < ? LIMIT 2", text, text + "g")
     if not found:
-        raise UsageError(f"no run {text}; hostler runs lists them")
+        raise UsageError(f"no run {text}; {to_type('runs')} lists them")
     if len(found) > 1:
         raise UsageError(f"run {text}: several uids begin so; give more letters, or the number")
     return int(found[0][0])
@@ -101,3 +103,10 @@ def _run_row(reader: Reader, row: Row) -> RunRow:
         draining=row[13] == 2,
         stopping=bool(row[13]),
     )
+
+
+def stopped_by(reader: Reader, run: int) -> str:
+    """What the last stop of a run was for, in its own words; empty when it never was stopped."""
+    words = "SELECT data FROM event WHERE run = ? AND type = ? ORDER BY seq DESC LIMIT 1"
+    row = reader.one(words, run, StopRequested.type)
+    return str(json.loads(row[0])["why"]) if row else ""
