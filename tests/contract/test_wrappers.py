@@ -1,8 +1,9 @@
-"""What stands around a transport keeps the transport's contract: pool, limits and retrying; and what each adds."""
+"""What stands around a transport keeps the transport's contract: pool, limits, retrying, keys; what each adds."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -12,10 +13,12 @@ from hostler.model.hosts import Host
 from hostler.ports import Transport
 from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.transports.dryrun import DryRunTransport, Planned
+from hostler.transports.keyed import KeyedTransport
 from hostler.transports.limited import LimitedTransport
 from hostler.transports.memory import MemoryHost, MemoryTransport
 from hostler.transports.pool import PooledTransport
 from hostler.transports.retrying import RetryingTransport
+from hostler.transports.sessionkeys import SessionKeys
 from tests.clocks import Hurried
 from tests.contract.own_sshd import server as server
 from tests.contract.test_transports import InMemory, OverSsh
@@ -37,6 +40,11 @@ class TestRetrying(InMemory):
 class TestPooled(InMemory):
     def around(self, transport: Transport) -> Transport:
         return PooledTransport(transport)
+
+
+class TestKeyed(InMemory):
+    def around(self, transport: Transport) -> Transport:
+        return KeyedTransport(transport, SessionKeys(Path("/nowhere"), lifetime=3600.0, say=print))
 
 
 class TestAllOverSsh(OverSsh):

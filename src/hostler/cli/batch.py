@@ -17,7 +17,14 @@ from hostler.cli.options import Marked
 from hostler.cli.pacing import pacing, pacing_options
 from hostler.cli.parsing import Verb, said_only
 from hostler.cli.placing import entrusted, housed, placing, placing_options
-from hostler.cli.reaching import reaching, reaching_options, refuse_unreachable, sources_apart, ways_kept
+from hostler.cli.reaching import (
+    reaching,
+    reaching_options,
+    refuse_unreachable,
+    session_key_option,
+    sources_apart,
+    ways_kept,
+)
 from hostler.cli.seeing import seeing, seeing_options
 from hostler.cli.shaping import filing, shaping, shaping_options
 from hostler.cli.sourcing import refuse_sourcing, sourcing, sourcing_options
@@ -39,6 +46,7 @@ Examples:
 @click.command(cls=Verb, epilog=EXAMPLES, context_settings={"ignore_unknown_options": False})
 @targeting_options
 @reaching_options
+@session_key_option
 @placing_options
 @conditions_options
 @sourcing_options

@@ -56,6 +56,14 @@ strict_option = click.option(
     is_flag=True,
     help="Refuse hosts whose key is not known yet.",
 )
+session_key_option = click.option(
+    "--session-key",
+    cls=Marked,
+    names="a key that hosts let in",
+    metavar="DUR",
+    default="0",
+    help="Have hosts let in a key made for this run, for so long at a time: for when your agent goes away (no).",
+)
 
 #: -f, --connect-timeout, --transport, --ssh-password, --key-passphrase and --strict-host-keys.
 reaching_options = group(
@@ -68,6 +76,19 @@ reaching_options = group(
     passphrase_option,
     strict_option,
 )
+
+
+#: Seconds that a session key may be let in for.
+SHORTEST, LONGEST = 600.0, 604800.0
+
+
+def session_key(options: dict[str, Any]) -> float:
+    """Seconds that a session key is let in for, 0 for none. Raises UsageError."""
+    text = options["session_key"]
+    seconds = duration(text, "--session-key", least=0)
+    if seconds and not SHORTEST <= seconds <= LONGEST:
+        raise UsageError(f"--session-key {text}: must be 10m to 7d, or 0 for none")
+    return seconds
 
 
 def reaching(options: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +110,8 @@ def ways_kept(options: dict[str, Any]) -> dict[str, Any]:
         changes["transport"] = options["transport"]
     if _decides(options, "forks"):
         changes["forks"] = whole(options["forks"], "--forks", least=1, most=10_000)
+    if _decides(options, "session_key"):
+        changes["session_key"] = session_key(options)
     if options["strict_host_keys"]:
         changes["strict"] = True
     if given := " ".join(flag for name, flag in SECRETS.items() if options[name] is not None):

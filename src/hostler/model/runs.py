@@ -32,6 +32,7 @@ class BatchSpec(Struct, frozen=True, kw_only=True):
     and what older runs left there is removed after `spool_keep` seconds. `reading` is how lines became arguments, in
     the words of rows.Form, for jobs that are added later. Its hosts are reached by `transport`, `forks` at
     once, unknown host keys refused with `strict`; `secrets` are the options that it was given secrets by, never those.
+    A key of its own is let in there for `session_key` seconds, renewed while it works; 0 for none.
     `providers` are those who have launched machines for it.
     `retry_on` says which endings are tried again in the words of RetryRule, `retry_delay` seconds after the first
     failure, twice as long after each more, at most `retry_delay_max`. More bad hosts than `max_bad_hosts` (BadHosts,
@@ -60,6 +61,7 @@ class BatchSpec(Struct, frozen=True, kw_only=True):
     forks: int = 64
     strict: bool | None = None
     secrets: str = ""
+    session_key: float = 0.0
     reading: dict[str, Any] | None = None
     providers: tuple[str, ...] = ()
     retry_on: str = USUAL

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+from msgspec.structs import replace
 
 from hostler.errors import HostError, HostRefused
 from hostler.model.hosts import Host
@@ -34,7 +35,8 @@ class AsyncsshTransport:
     `state` is the folder of our own known_hosts. `strict` refuses hosts whose key is not on record: True always,
     False never, None where the user's SSH configuration says so. After `keepalive_count` keepalives without an
     answer, `keepalive` seconds apart, a line counts as lost. `ssh_config` are the configuration files to read, None
-    for the user's and the system's. `secrets` are what a login may ask for. `say` gets remarks of one line.
+    for the user's and the system's. `secrets` are what a login may ask for. A host that is `alone` with the key that it
+    names is shown nothing else: no agent, no secret. `say` gets remarks of one line.
     """
 
     def __init__(
@@ -46,11 +48,12 @@ class AsyncsshTransport:
         keepalive_count: int = 3,
         ssh_config: Sequence[Path] | None = None,
         secrets: Secrets = NONE,
+        alone: Callable[[Host], bool] = lambda host: False,
         say: Callable[[str], None],
     ) -> None:
         config = files(ssh_config)
         looked = survey(config)
-        self._strict, self._secrets = strict, secrets
+        self._strict, self._secrets, self._alone = strict, secrets, alone
         self._keepalive = {"keepalive_interval": keepalive, "keepalive_count_max": keepalive_count}
         self._settings = Settings(config, looked)
         self._strictness = Strictness(config, looked, say=say)
@@ -85,7 +88,12 @@ class AsyncsshTransport:
     async def _dial(
         self, host: Host, deadline: float, through: tuple[str, ...]
     ) -> asyncssh.SSHClientConnection:
-        place, judge, hand, answers = host.endpoint, None, None, Answers(self._secrets)
+        place, judge, hand, answers = (
+            host.endpoint,
+            None,
+            None,
+            Answers(NONE if self._alone(host) else self._secrets),
+        )
         try:
             async with asyncio.timeout(deadline):
                 way, strict = await self._way(host)
@@ -169,6 +177,8 @@ class AsyncsshTransport:
         held = self._ways.get(host)
         if held is None:
             way = await self.way(host)
+            if self._alone(host) and host.identity is not None:
+                way = replace(way, keys=(host.identity,), certificates=(), only=True, agent=None)
             strict = self._strict
             if strict is None:
                 strict = await self._strictness.of(host, way)

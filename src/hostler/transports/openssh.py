@@ -45,6 +45,11 @@ OURS = (
 )  # fmt: skip
 KEYS = "gssapi-with-mic,hostbased,publickey"
 ALL = KEYS + ",keyboard-interactive,password"
+#: For a host that is shown the key that it names and nothing else.
+ALONE = (
+    "PasswordAuthentication=no", "KbdInteractiveAuthentication=no", "PreferredAuthentications=publickey",
+    "IdentityAgent=none",
+)  # fmt: skip
 SHARED = 8  # channels of ours on a line that is the user's own
 NEWS = 0.5  # seconds for the end of a jump host's line to be heard of
 ATTACH = 5.0  # seconds for a control socket to answer
@@ -68,7 +73,8 @@ class OpensshTransport:
     `state` is the folder of our own known_hosts. `strict` refuses hosts whose key is not on record: True always,
     False never, None where the user's SSH configuration says so. After `keepalive_count` keepalives without an
     answer, `keepalive` seconds apart (whole ones), a line counts as lost. `ssh_config` are the configuration files to
-    read, None for the user's and the system's. `secrets` are what a login may ask for. `say` gets remarks.
+    read, None for the user's and the system's. `secrets` are what a login may ask for. A host that is `alone` with the
+    key that it names is let in by nothing else: no agent, no secret, no line of the user's own. `say` gets remarks.
     """
 
     def __init__(
@@ -80,10 +86,11 @@ class OpensshTransport:
         keepalive_count: int = 3,
         ssh_config: Sequence[Path] | None = None,
         secrets: Secrets = NONE,
+        alone: Callable[[Host], bool] = lambda host: False,
         say: Callable[[str], None],
     ) -> None:
         self._folder = Folder(state, secrets)
-        self._strict, self._secrets = strict, secrets
+        self._strict, self._secrets, self._alone = strict, secrets, alone
         self._given = ssh_config
         config = files(ssh_config)
         self._strictness = Strictness(config, survey(config), say=say, read=True)
@@ -122,7 +129,8 @@ class OpensshTransport:
                 answer, strict = await self._answer(host)
                 way = answer.way
                 place = f"its jump host {way.jump}" if way.jump else way.endpoint
-                shared = await self._shared(answer) if host.host_key is None else None
+                alone = self._alone(host)
+                shared = None if alone or host.host_key else await self._shared(answer)
                 if shared is not None:
                     return shared
                 jump = await self._jumps.line(host, way, deadline, through)
@@ -135,6 +143,8 @@ class OpensshTransport:
                 program = await self._started(host, words, mine)
                 if not await program.opened():
                     raise await self._why(host, way, judge, program, mine, jump=jump)
+                if alone and not await program.took(host.identity):
+                    raise HostRefused(host.name, f"it let us in, but not by {host.identity}")
                 ended = partial(_ended, program=program, place=mine, jump=jump)
                 line = await Muxed.attach(mine.control, ended, env=answer.env)
                 try:
@@ -185,13 +195,15 @@ class OpensshTransport:
         options = [
             *OURS,
             *self._alive,
-            f"BatchMode={'no' if self._secrets.any() else 'yes'}",
+            f"BatchMode={'no' if self._secrets.any() and not self._alone(host) else 'yes'}",
             f"ConnectTimeout={max(1, math.ceil(deadline))}",
             f"StrictHostKeyChecking={strictness(judge)}",
             option("ControlPath", mine.control),
             option("UserKnownHostsFile", str(mine.known)),
         ]
-        if self._secrets.password is None:
+        if self._alone(host):
+            options += ALONE
+        elif self._secrets.password is None:
             options += [
                 "PasswordAuthentication=no",
                 "KbdInteractiveAuthentication=no",

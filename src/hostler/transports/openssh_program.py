@@ -106,6 +106,15 @@ class Program:
             await self._news.wait()
         return not self.over.is_set()
 
+    async def took(self, key: str | None) -> bool:
+        """Whether the host took this key and no other, once the line is open: what it said of that may come behind."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                while not self.heard.taken and not self.over.is_set():
+                    self._news.clear()
+                    await self._news.wait()
+        return self.heard.taken == [key]
+
     async def end(self) -> None:
         """End it, and wait until it is gone."""
         # Asked more than once: a signal that comes right before it falls asleep is noticed when it next wakes.

@@ -71,8 +71,11 @@ class _Line:
             return Share(host, await asyncio.shield(self._opening), leave=self._leave)
         except BaseException as error:
             self._users -= 1
-            if not self._users and not self._opening.cancel():
-                self._waiting = asyncio.create_task(self._wait())  # it opened in the same moment
+            if not self._users:
+                if self._opening.cancel():
+                    self._ended = True  # it takes a moment to be so: who comes meanwhile must not wait for it
+                else:
+                    self._waiting = asyncio.create_task(self._wait())  # it opened in the same moment
             task = asyncio.current_task()
             if self._ended and isinstance(error, asyncio.CancelledError) and task and not task.cancelling():
                 raise Unreachable(host.name, CLOSED) from None  # not we were given up, but the line

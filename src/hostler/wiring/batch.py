@@ -137,6 +137,8 @@ async def open_batch(
     assert store.folder is not None
     reach = reach or Reach(store.folder, wanted=wanted, tries=TRIES if visit else 1)
     reach.say_to(console.note)
+    if reach.keys is not None:
+        reach.keys.begin(claim.uid, (worker.host for worker in rows.workers), make=not visit)
     choosing, transport = reach.choosing, reach.transport
     batch = Batch.load(replace(rows, last_seen=claim.last_seen))
     if visit:
@@ -186,6 +188,6 @@ async def open_batch(
     run.visit = visit
     run.was_over = visit and find_run(store.reader, number).exit_code is not None
     run.beat = partial(store.beat, claim)
-    run.logs = logs
+    run.logs, run.keys = logs, reach.keys
     progress.append(run.progress)
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from hostler.bus import Bus
 from hostler.clock import Clock, SystemClock
@@ -20,6 +21,9 @@ from hostler.views.live import Live
 from hostler.views.tables import counted, listed
 from hostler.views.workerlogs import WorkerLogs
 from hostler.work.batch import BatchWork
+
+if TYPE_CHECKING:
+    from hostler.transports.sessionkeys import SessionKeys
 
 
 class OpenRun:
@@ -38,13 +42,19 @@ class OpenRun:
         self.visit = False
         self.beat: Callable[[], None] = lambda: None
         self.logs: WorkerLogs | None = None
+        self.keys: SessionKeys | None = None
 
     async def go(self) -> int:
         """Work until the run is over, and record how; its exit code. Raises StoreError."""
         clock = SystemClock()
         beside = [asyncio.create_task(self.live.run()), asyncio.create_task(self._beating(clock))]
+        if self.keys is not None and not self.visit:
+            beside.append(asyncio.create_task(self.keys.run()))
         try:
             stuck = await self.work.run()
+            # Not where the store has failed: another controller may have the run, and its key.
+            if self.keys is not None and not (self.visit and self.work.batch.visiting):
+                await self.keys.end()
         finally:
             for task in beside:
                 task.cancel()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hostler.transports.dryrun import Planned
     from hostler.transports.needs import Needs
     from hostler.transports.openssh import OpensshTransport
+    from hostler.transports.sessionkeys import SessionKeys
 
 
 class Reach:
@@ -34,8 +35,11 @@ class Reach:
     def __init__(self, state: Path, *, wanted: Wanted, tries: int = 1) -> None:
         self._unsaid: list[str] = []
         self._say: Callable[[str], None] = self._unsaid.append
-        self.choosing = ways(state, wanted=wanted, say=lambda text: self._say(text))
-        self.transport = limited(self.choosing, wanted=wanted, tries=tries)
+        self.keys = session_keys(state, wanted=wanted, say=lambda text: self._say(text))
+        self.choosing = ways(state, wanted=wanted, say=lambda text: self._say(text), keys=self.keys)
+        self.transport = transport = limited(self.choosing, wanted=wanted, tries=tries)
+        if self.keys is not None:
+            self.keys.dial = lambda host, deadline: transport.connect(host, deadline=deadline)
         self.ahead = Ahead(self.transport, deadline=wanted.connect_timeout)
 
     def say_to(self, say: Callable[[str], None]) -> None:
@@ -46,14 +50,28 @@ class Reach:
         self._unsaid.clear()
 
 
+def session_keys(state: Path, *, wanted: Wanted, say: Callable[[str], None]) -> SessionKeys | None:
+    """What puts the run's own key on its hosts, where one is wanted."""
+    if not wanted.session_key:
+        return None
+    from hostler.transports.sessionkeys import SessionKeys
+
+    # Machines that we launched have a key of their own already, which doesn't go away.
+    return SessionKeys(
+        state, lifetime=wanted.session_key, fit=lambda host: "sandbox" not in host.tags, say=say
+    )
+
+
 def ways(
-    state: Path, *, wanted: Wanted, say: Callable[[str], None], dry: Callable[[Planned], None] | None = None
-) -> Choosing:
+    state: Path, *, wanted: Wanted, say: Callable[[str], None], dry: Callable[[Planned], None] | None = None,
+    keys: SessionKeys | None = None,
+) -> Choosing:  # fmt: skip
     """Every way to hosts, and the choice among them; with `dry` the choice is made, and each step told instead."""
     from hostler.transports.logins import Secrets
     from hostler.transports.sshlib import load
 
     secrets = Secrets(password=wanted.password, passphrase=wanted.passphrase)
+    alone = keys.is_ours if keys is not None else lambda host: False
 
     # Each is imported when it is wanted: AsyncSSH alone takes a sixth of a second.
     @cache
@@ -61,14 +79,14 @@ def ways(
         load()
         from hostler.transports.asyncssh import AsyncsshTransport
 
-        return AsyncsshTransport(state=state, strict=wanted.strict, secrets=secrets, say=say)
+        return AsyncsshTransport(state=state, strict=wanted.strict, secrets=secrets, alone=alone, say=say)
 
     @cache
     def openssh() -> OpensshTransport:
         load()
         from hostler.transports.openssh import OpensshTransport
 
-        return OpensshTransport(state=state, strict=wanted.strict, secrets=secrets, say=say)
+        return OpensshTransport(state=state, strict=wanted.strict, secrets=secrets, alone=alone, say=say)
 
     def local() -> Transport:
         from hostler.transports.local import LocalTransport
@@ -87,6 +105,11 @@ def ways(
         )
 
     every: dict[str, Callable[[], Transport]] = {"asyncssh": asyncssh, "openssh": openssh, "local": local}
+    if keys is not None:
+        from hostler.transports.keyed import KeyedTransport
+
+        every["asyncssh"] = lambda: KeyedTransport(asyncssh(), keys)
+        every["openssh"] = lambda: KeyedTransport(openssh(), keys)
     if dry is not None:
         from hostler.transports.dryrun import DryRunTransport
 

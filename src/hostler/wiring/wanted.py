@@ -15,7 +15,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """How a controller is to work on a run. `options` override the run's own from now on.
 
     `launch` is how many machines `provider` is to launch for it; with `keep` they are left running at its end.
-    `transport`, `forks` and `strict` are the run's own where they are None.
+    `transport`, `forks`, `strict` and `session_key` are the run's own where they are None.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -38,6 +38,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     transport: str | None = None
     password: Secret | None = None
     passphrase: Secret | None = None
+    session_key: float | None = None
 
     def on(self, spec: BatchSpec) -> Wanted:
         """The same, with a run's own ways of reaching hosts where nothing else is wanted."""
@@ -46,4 +47,5 @@ class Wanted(Struct, frozen=True, kw_only=True):
             transport=self.transport or spec.transport,
             forks=self.forks or spec.forks,
             strict=spec.strict if self.strict is None else self.strict,
+            session_key=spec.session_key if self.session_key is None else self.session_key,
         )
