@@ -152,7 +152,7 @@ class AttemptLink:
         )  # fmt: skip
 
     def _silence(self, stderr: bytes) -> HostError:
-        said = [line for line in words(stderr[-2000:]).splitlines() if line.strip()]
+        said = [words(line) for line in stderr[-2000:].splitlines() if line.strip()]
         if not said or "not all of the message came" in said[-1]:
             return LineLost(self.host.name, "its sh ended without a word")
         return RunnerFailed(self.host.name, f"its sh said: {said[-1].strip()[:300]}")

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from hostler.errors import plain
 from hostler.model.health import Vitals
 from hostler.model.jobs import Ending
 from hostler.model.reports import Began, Held, Hello, Lost, Output, Refused, Report, Result, Revoked, Standing
@@ -66,6 +67,8 @@ def result(body: bytes) -> Result:
         raise ValueError("a result whose lengths do not add up")
     if (inline and (out, err) != (out_size, err_size)) or (not inline and out + err):
         raise ValueError("a result whose output is not all there")
+    if out + err > wire.INLINE:  # nobody has given credit for it
+        raise ValueError(f"a result with {out + err} bytes of output in it")
     if number >= len(ENDINGS) or ENDINGS[number] is Ending.LOST or max(serial, out_size, err_size) > HIGHEST:
         raise ValueError("a result out of bounds")
     ending = ENDINGS[number]
@@ -94,13 +97,13 @@ def hello(body: bytes, asked: Iterable[int]) -> Hello:
     try:
         said: dict[str, Any] = json.loads(body)
         for name, pattern in NAMES.items():
-            if not re.fullmatch(pattern, str(said[name])):
+            if not isinstance(said[name], str) or not re.fullmatch(pattern, said[name]):
                 raise ValueError(f"{name} is {str(said[name])[:80]!r}")
         known = {int(serial): Standing(standing) for serial, standing in said["standings"]}
         return Hello(
             spool=said["spool"],
             boot=said["boot"],
-            account=str(int(said["uid"])),
+            account=str(bounded(int(said["uid"]))),
             python=said["python"],
             slots=min(max(int(said["slots"]), 1), 10_000),
             standings={serial: known.get(serial, Standing.UNKNOWN) for serial in asked},
@@ -146,5 +149,5 @@ def seconds(value: float) -> float:
 
 
 def words(text: bytes) -> str:
-    """What a host says in words, cut to a length that people read."""
-    return text[: 4 * WORDS].decode("utf-8", "replace")[:WORDS]
+    """What a host says in words: one harmless line, cut to a length that people read."""
+    return plain(text[: 4 * WORDS].decode("utf-8", "replace")[:WORDS])
