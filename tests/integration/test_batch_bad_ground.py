@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pty
 import shutil
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,21 @@ def test_a_state_that_is_taken_away_under_a_run_ends_it_and_is_said(
     effects.go()
     done = running.wait()
     assert done.code == 6 and "was removed or replaced" in done.err, (done.code, done.err)
+
+
+@pytest.mark.slow
+def test_a_store_that_another_program_holds_is_waited_for_and_said(
+    hostler: Hostler, effects: Effects
+) -> None:
+    running = hostler.start("batch", *ONE, *effects.waiting("a", "b", "c"))
+    effects.wait(2, "begun")
+    with closing(sqlite3.connect(hostler.folder / "state" / "store.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        effects.go()
+        wait_until(lambda: "another process is writing to it" in running.err, seconds=30)
+    done = running.wait()
+    assert done.code == 0 and "can be written again" in done.err, done.err
+    assert hostler.json("status", "last")["counts"] == {"ok": 3}
 
 
 # -- output -------------------------------------------------------------------------------------------------------

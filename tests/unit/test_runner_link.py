@@ -8,6 +8,7 @@ import json
 import pytest
 
 from hostler.clock import SystemClock
+from hostler.errors import LineLost, RunnerFailed
 from hostler.links.brief import Brief
 from hostler.links.runner import CREDIT, RunnerLink
 from hostler.links.sudo import Sudo
@@ -82,6 +83,27 @@ async def test_a_host_that_sends_more_than_it_may_is_not_listened_to(frames: lis
     # Not asked again at once, or it would hold for ever what is sent to it again each time.
     assert isinstance(reports[-1], Down) and reports[-1].fatal and why in reports[-1].why
     assert sum(len(report.data) for report in reports if isinstance(report, Output)) <= CREDIT
+
+
+async def test_a_login_that_prints_without_end_is_left_once_it_has_said_enough() -> None:
+    liar = Liar()
+    liar.said = [b"Welcome!\n" * 8000] * 100
+    brief = Brief(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=60.0)
+    host = Host(name="liar", address="liar")
+    link = RunnerLink(host, brief=brief, transport=liar, clock=SystemClock())  # type: ignore[arg-type]
+    with pytest.raises(RunnerFailed, match="prints without end"):
+        await link.open([], deliver=print, deadline=10)
+    assert len(liar.said) > 90
+
+
+async def test_a_runner_that_never_greets_is_left_at_the_deadline() -> None:
+    mute = Mute()
+    mute.said = []
+    brief = Brief(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=60.0)
+    host = Host(name="mute", address="mute")
+    link = RunnerLink(host, brief=brief, transport=mute, clock=SystemClock())  # type: ignore[arg-type]
+    with pytest.raises(LineLost, match="did not answer within"):
+        await link.open([], deliver=print, deadline=0.3)
 
 
 class Mute(Liar):
