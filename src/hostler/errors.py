@@ -23,6 +23,17 @@ It must never hold an error that nobody can tell from another by what to do next
 from __future__ import annotations
 
 
+def plain(text: str) -> str:
+    """Words that a host may have had a say in, as one line that no terminal obeys and no reader takes for two.
+
+    >>> plain("no\\nway \\x1b[2J")
+    'no way ?[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.splitlines()))
+
+
 class HostlerError(Exception):
     """Something went wrong that hostler can name."""
 
@@ -53,8 +64,8 @@ class HostError(HostlerError):
     exit_code = 4
 
     def __init__(self, host: str, why: str) -> None:
-        super().__init__(f"{host}: {why}")
-        self.host, self.why = host, why
+        self.host, self.why = host, plain(why)
+        super().__init__(f"{host}: {self.why}")
 
 
 class Unreachable(HostError):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.command import PROGRAM, Hostler
+from tests.command import PROGRAM, Effects, Hostler
+from tests.command import effects as effects
 from tests.command import ground as ground
 from tests.command import hostler as hostler
 from tests.lab import wait_until
@@ -113,6 +117,37 @@ def test_state_on_a_network_file_system_is_refused_and_nothing_is_made_there(
         assert done.returncode == 6, done.stderr
         assert done.stderr.count("\n") == 1 and kind in done.stderr and "HOSTLER_STATE_DIR" in done.stderr
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced by a copy"])
+def test_a_state_that_is_taken_away_under_a_run_ends_it_and_is_said(
+    hostler: Hostler, effects: Effects, how: str
+) -> None:
+    """It would else end with 0, and nothing of it would be on record."""
+    running = hostler.start("batch", *ONE, *effects.waiting("a", "b", "c"))
+    effects.wait(2, "begun")
+    state = hostler.folder / "state"
+    state.rename(hostler.folder / "away")
+    if how != "removed":
+        shutil.copytree(hostler.folder / "away", state, ignore=shutil.ignore_patterns("*.sock"))
+    effects.go()
+    done = running.wait()
+    assert done.code == 6 and "was removed or replaced" in done.err, (done.code, done.err)
+
+
+@pytest.mark.slow
+def test_a_store_that_another_program_holds_is_waited_for_and_said(
+    hostler: Hostler, effects: Effects
+) -> None:
+    running = hostler.start("batch", *ONE, *effects.waiting("a", "b", "c"))
+    effects.wait(2, "begun")
+    with closing(sqlite3.connect(hostler.folder / "state" / "store.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        effects.go()
+        wait_until(lambda: "another process is writing to it" in running.err, seconds=30)
+    done = running.wait()
+    assert done.code == 0 and "can be written again" in done.err, done.err
+    assert hostler.json("status", "last")["counts"] == {"ok": 3}
 
 
 # -- output -------------------------------------------------------------------------------------------------------

@@ -296,3 +296,18 @@ async def test_keys_that_a_command_knows_count_and_a_key_revoked_in_a_file_is_re
     revoked = f"RevokedHostKeys {server.host_keys[0]}.pub\n"
     with pytest.raises(HostRefused, match=re.escape("revoked")):
         await make(revoked).connect(server.host, deadline=LONG)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o730])
+def test_a_place_in_which_others_could_lay_a_folder_for_ours_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    for name in ("XDG_RUNTIME_DIR", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(openssh_folder, "ROOM", 500)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert openssh_folder._base() == tmp_path
+    tmp_path.chmod(mode)
+    assert openssh_folder._base() == Path("/tmp")
+    tmp_path.chmod(0o1777)
+    assert openssh_folder._base() == tmp_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -101,6 +102,34 @@ def test_links_laid_for_results_and_joblogs_are_not_written_through(hostler: Hos
         "--joblog", "no joblog, so it is not written over"
     )
     assert victim.read_text() == "mine\n"
+
+
+def test_pipes_laid_for_results_and_joblogs_are_not_waited_for(hostler: Hostler) -> None:
+    """Waiting in an open, hostler would be deaf even to TERM."""
+    pipe, results = hostler.folder / "pipe", hostler.folder / "results"
+    os.mkfifo(pipe)
+    hostler("batch", *ONE, "--joblog", str(pipe), *ECHO).refused(str(pipe), "No such device or address")
+    words = ("--results", str(results), "--", f": {{}}; [ -e {hostler.folder}/second ]", ":::", "a")
+    assert hostler("batch", *ONE, *words).code == 1
+    seq = results / "1" / "a" / "seq"
+    seq.unlink()
+    os.mkfifo(seq)
+    (hostler.folder / "second").touch()
+    assert hostler("batch", "--retry", "last").code == 0
+    assert (results / "1" / "a\\#1" / "seq").read_text() == "1\n"
+
+
+def test_pipes_laid_for_a_store_and_an_output_are_refused_and_not_waited_for(hostler: Hostler) -> None:
+    assert hostler("batch", *ONE, "--", "head -c 99999 /dev/zero; echo {}", ":::", "a").code == 0
+    for path in (hostler.folder / "state" / "runs" / "1" / "out").iterdir():
+        path.unlink()
+        os.mkfifo(path)
+    done = hostler("log", "last", "1")
+    assert done.code == 6 and "this output is gone" in done.err
+    store = hostler.folder / "state" / "store.db"
+    store.unlink()
+    os.mkfifo(store)
+    hostler("status", "last").refused(str(store), "no file", code=6)
 
 
 @pytest.mark.parametrize("kind", ["state", "sandbox"])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostler.errors import HostRefused
 from hostler.links.decode import HIGHEST, decode, hello, vitals
 from hostler.model.health import Vitals
 from hostler.model.jobs import Ending
@@ -48,6 +49,19 @@ def test_every_report_is_read() -> None:
     assert list(decode(wire.R_REVOKED, wire.numbers([7, 9]))) == [Revoked(7), Revoked(9)]
     assert one(wire.R_REFUSED, wire.NUMBER.pack(7) + b"disk \xff") == Refused(7, "disk �")
     assert one(wire.R_LOST, wire.NUMBER.pack(7) + "warum ü".encode()) == Lost(7, "warum ü")
+
+
+def test_words_of_a_host_are_one_line_that_drives_no_terminal() -> None:
+    said = one(wire.R_LOST, wire.NUMBER.pack(7) + "gone\nhostler: all ok\r\x1b[2J\x9b1m\u202e".encode())
+    assert said == Lost(7, "gone hostler: all ok ?[2J?1m?")
+    why = HostRefused("web1", "\x1b]0;title\x07 no\nhostler: all ok").why
+    assert why == "?]0;title? no hostler: all ok"
+
+
+def test_a_result_with_more_output_in_it_than_any_runner_puts_there_is_refused() -> None:
+    text = b"x" * (wire.INLINE + 1)
+    with pytest.raises(ValueError, match="bytes of output in it"):
+        one(wire.R_RESULT, result_body(out_size=len(text), err_size=0, out=text, err=b""))
 
 
 def test_a_result_behind_its_output_has_none_and_one_that_was_killed_no_exit_code() -> None:
@@ -149,7 +163,8 @@ def test_a_hello_is_read() -> None:
     [
         {"spool": "A" * 32}, {"spool": "a" * 31}, {"spool": "\ud800" * 32}, {"spool": None}, {"boot": "\x1b[31m"},
         {"boot": 5.5}, {"python": ""}, {"python": "x" * 99}, {"uid": "root"}, {"uid": 1e999}, {"slots": "many"},
-        {"slots": 1e999}, {"standings": [[1, 9]]}, {"standings": [[1]]}, {"standings": 5}, {"standings": [[1e999, 1]]},
+        {"slots": 1e999}, {"spool": int("1" * 32)}, {"boot": int("9" * 60)}, {"python": 3.11}, {"uid": 10**4000},
+        {"standings": [[1, 9]]}, {"standings": [[1]]}, {"standings": 5}, {"standings": [[1e999, 1]]},
     ],
     ids=str,
 )  # fmt: skip

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from hostler.clock import SystemClock
+from hostler.errors import LineLost, RunnerFailed
 from hostler.links.brief import Brief
 from hostler.links.runner import CREDIT, RunnerLink
 from hostler.links.sudo import Sudo
@@ -79,8 +80,57 @@ async def listened(*said: bytes, limit: int = 1 << 20) -> list[Report]:
 )
 async def test_a_host_that_sends_more_than_it_may_is_not_listened_to(frames: list[bytes], why: str) -> None:
     reports = await listened(*frames, limit=65_000 if "kept" in why else 1 << 30)
-    assert isinstance(reports[-1], Down) and why in reports[-1].why
+    # Not asked again at once, or it would hold for ever what is sent to it again each time.
+    assert isinstance(reports[-1], Down) and reports[-1].fatal and why in reports[-1].why
     assert sum(len(report.data) for report in reports if isinstance(report, Output)) <= CREDIT
+
+
+async def test_a_login_that_prints_without_end_is_left_once_it_has_said_enough() -> None:
+    liar = Liar()
+    liar.said = [b"Welcome!\n" * 8000] * 100
+    brief = Brief(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=60.0)
+    host = Host(name="liar", address="liar")
+    link = RunnerLink(host, brief=brief, transport=liar, clock=SystemClock())  # type: ignore[arg-type]
+    with pytest.raises(RunnerFailed, match="prints without end"):
+        await link.open([], deliver=print, deadline=10)
+    assert len(liar.said) > 90
+
+
+async def test_a_runner_that_never_greets_is_left_at_the_deadline() -> None:
+    mute = Mute()
+    mute.said = []
+    brief = Brief(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=60.0)
+    host = Host(name="mute", address="mute")
+    link = RunnerLink(host, brief=brief, transport=mute, clock=SystemClock())  # type: ignore[arg-type]
+    with pytest.raises(LineLost, match="did not answer within"):
+        await link.open([], deliver=print, deadline=0.3)
+
+
+class Mute(Liar):
+    """One that greets, and says nothing more on a line that lives on."""
+
+    async def read(self) -> bytes:
+        if not self.said:
+            await asyncio.sleep(3600)
+        return await super().read()
+
+
+async def test_a_runner_that_answers_nothing_for_its_lease_has_gone_though_its_line_lives() -> None:
+    reports: list[Report] = []
+    brief = Brief(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=0.3)
+    link = RunnerLink(
+        Host(name="mute", address="mute"),
+        brief=brief,
+        transport=Mute(),  # type: ignore[arg-type]
+        clock=SystemClock(),
+    )
+    await link.open([], deliver=reports.append, deadline=10)
+    link.ready()
+    async with asyncio.timeout(10):
+        while not reports:
+            await asyncio.sleep(0.005)
+    await link.close(forget=False, deadline=1)
+    assert reports == [Down("its runner stopped answering")]
 
 
 def test_what_sudo_says_is_told_from_what_else_is_printed() -> None:

@@ -70,7 +70,7 @@ def _greeted(name: str, said: Sequence[Answer], end: int, ask: Sequence[int]) ->
 
 def silence(name: str, stderr: bytes) -> HostError:
     """What it means that nothing was answered, by what came on stderr."""
-    lines = [line for line in words(stderr[-2000:]).splitlines() if line.strip()]
+    lines = [words(line) for line in stderr[-2000:].splitlines() if line.strip()]
     if not lines or "not all of the message came" in lines[-1]:
         return LineLost(name, "its sh ended without a word")
     return RunnerFailed(name, f"its sh said: {lines[-1].strip()[:300]}")

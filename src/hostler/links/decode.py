@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hostler.errors import plain
 from hostler.model.health import Vitals
 from hostler.model.jobs import Ending
 from hostler.model.reports import Began, Held, Hello, Lost, Output, Refused, Report, Result, Revoked, Standing
@@ -70,6 +71,8 @@ def result(body: bytes) -> Result:
         raise ValueError("a result whose lengths do not add up")
     if (inline and (out, err) != (out_size, err_size)) or (not inline and out + err):
         raise ValueError("a result whose output is not all there")
+    if out + err > wire.INLINE:  # nobody has given credit for it
+        raise ValueError(f"a result with {out + err} bytes of output in it")
     if number >= len(ENDINGS) or ENDINGS[number] is Ending.LOST or max(serial, out_size, err_size) > HIGHEST:
         raise ValueError("a result out of bounds")
     ending = ENDINGS[number]
@@ -152,5 +155,5 @@ def seconds(value: float) -> float:
 
 
 def words(text: bytes) -> str:
-    """What a host says in words, cut to a length that people read."""
-    return text[: 4 * WORDS].decode("utf-8", "replace")[:WORDS]
+    """What a host says in words: one harmless line, cut to a length that people read."""
+    return plain(text[: 4 * WORDS].decode("utf-8", "replace")[:WORDS])

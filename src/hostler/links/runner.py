@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -31,6 +32,8 @@ from hostler.remote.runner import wire
 CREDIT = 1 << 20
 #: Login messages that may come before the runner's first word, in bytes.
 NOISE = 256 << 10
+#: Seconds for which a runner may be silent on a line that lives, if its lease is not shorter.
+SILENCE = 120.0
 #: The longest frame that a host may send, in bytes.
 MAX_FRAME = 4 << 20
 #: Starts, and bytes of words, that are sent as one message; a start alone may be longer.
@@ -76,6 +79,7 @@ class RunnerLink:
         self._undrained = 0
         self._owed = self._granted = 0
         self._renewal = 0
+        self._quiet, self._silent = 0.0, False
         self._gone = asyncio.Event()
         self._leaving = False
         self._deliver: Callable[[Report], None] = lambda report: None
@@ -155,7 +159,8 @@ class RunnerLink:
         if not data:
             if self._sudo and seen and self._sudo.refused(seen):
                 raise self._sudo.refusal(self.host.name, seen)
-            said = [line for line in words(stream.stderr_tail() or seen[-2000:]).splitlines() if line.strip()]
+            tail = stream.stderr_tail() or seen
+            said = [words(line) for line in tail[-2000:].splitlines() if line.strip()]
             if not said:
                 raise LineLost(self.host.name, "its runner ended without a word")
             if said[-1].startswith(NOT_NOW):
@@ -188,15 +193,17 @@ class RunnerLink:
                 data = await stream.read()
                 if not data:
                     return
+                self._quiet = 0.0
                 found = frames.feed(data)
         except HostError as error:
             down = Down(error.why)
-        except ValueError as error:
+        except (ValueError, struct.error) as error:
             # A host is untrusted: whatever it sends ends its own line and nothing else.
-            down = Down(f"its runner made no sense ({error})"[:300])
+            # Nor is it asked again at once: it would be sent the same jobs, and hold them for as long as it liked.
+            down = Down(f"its runner made no sense ({error})"[:300], fatal=True)
         finally:
             self._gone.set()
-            self._deliver(down)
+            self._deliver(Down("its runner stopped answering") if self._silent else down)
 
     def _heard(self, kind: int, body: bytes) -> None:
         """Deliver what one frame reports. Raises ValueError."""
@@ -248,10 +255,20 @@ class RunnerLink:
             self._more.clear()
 
     async def _renew(self) -> None:
-        while True:
+        """Renew the lease, until nothing at all has been answered for as long as that is.
+
+        A line may live on though what is behind it is frozen or pretends to be. The silence is counted in our own
+        steps: while we are frozen ourselves nobody is silent.
+        """
+        step = min(self._lease / 6, 10.0)
+        patience = min(self._lease, SILENCE)
+        while self._quiet < patience:
             sent = int(self._clock.steady() * 1e6)
             self._frame(wire.RENEW, wire.RENEWAL.pack(sent, self._renewal))
-            await self._clock.sleep(min(self._lease / 6, 10.0))
+            await self._clock.sleep(step)
+            self._quiet += step
+        self._silent = True
+        self._tasks[0].cancel()
 
     def _frame(self, kind: int, body: bytes) -> None:
         if self._stream is not None and not self._gone.is_set():

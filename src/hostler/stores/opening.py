@@ -32,6 +32,10 @@ def connect(file: Path | None, *, read_only: bool = False) -> sqlite3.Connection
             db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             _create(db)
             return db
+        if file.exists() and not file.is_file():  # SQLite would wait at a pipe for ever
+            raise StoreError(
+                f"{file}: can't be used (it is no file); move it away, or set HOSTLER_STATE_DIR to another folder"
+            )
         if read_only:
             return _connect_reader(file)
         return _connect_writer(file)

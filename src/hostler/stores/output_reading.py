@@ -6,6 +6,7 @@ It must never follow a link or leave the run's folder, and never hold more than 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,10 +100,12 @@ def _opened(folder: Path, file: str) -> Iterator[int]:
         raise StoreError(f"{file}: not within the run's folder")
     path = folder / file
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; this output is gone") from error
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise StoreError(f"{path}: no file of ours; this output is gone")
         yield fd
     finally:
         os.close(fd)

@@ -7,6 +7,7 @@ lock. Only what waits for the disk runs beside it, in a thread of its own.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from hostler.clock import Clock, SystemClock
+from hostler.errors import StoreError
 from hostler.stores.beside import beside
 from hostler.stores.database import Db, Hold
 from hostler.stores.failures import from_sqlite
@@ -45,7 +47,9 @@ class SqliteDatabase:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.place = str(folder / FILE) if folder else "the store in memory"
-        self._db = connect(folder / FILE if folder else None)
+        self._file = folder / FILE if folder else None
+        self._db = connect(self._file)
+        self._opened = _identity(self._file) if self._file else None
         # Waiting for other writers is done beside the loop, never on it.
         self._db.execute("PRAGMA busy_timeout = 0")
         self.reader: Reader = open_reader(folder) if folder else SqliteReader(self._db, place=self.place)
@@ -127,6 +131,10 @@ class SqliteDatabase:
     def _commit(self, before: Callable[[], None] | None) -> None:
         if before:
             before()
+        if self._file is not None and _identity(self._file) != self._opened:
+            raise StoreError(
+                f"{self.place}: was removed or replaced while it was worked with: what ends now would be on no record"
+            )
         self._db.execute("COMMIT")
 
     def _roll_back(self) -> None:
@@ -139,6 +147,15 @@ class SqliteDatabase:
             work()
         else:
             await beside(self._disk, work)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Which file is at this place; None for none."""
+    try:
+        found = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _InMemory:

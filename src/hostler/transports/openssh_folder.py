@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -86,9 +87,22 @@ class Folder:
 
 def _base() -> Path:
     for name in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
-        if name and len(name) <= ROOM and PLAIN.match(name) and os.access(name, os.W_OK | os.X_OK):
+        if (
+            name
+            and len(name) <= ROOM
+            and PLAIN.match(name)
+            and os.access(name, os.W_OK | os.X_OK)
+            and _ours(name)
+        ):
             return Path(name)
     return Path("/tmp")
+
+
+def _ours(name: str) -> bool:
+    """Whether nobody else can put a folder of theirs in the place of one that we make there."""
+    facts = os.stat(name)
+    shared = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not facts.st_mode & stat.S_ISVTX
+    return facts.st_uid in (0, os.getuid()) and not shared
 
 
 def _sweep(base: Path) -> None:

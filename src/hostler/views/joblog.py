@@ -47,7 +47,7 @@ class JobLog:
                         fresh.unlink()
                     raise
             else:
-                with open(self._path, "wb", buffering=0) as file:
+                with open(self._path, "wb", buffering=0, opener=at_once) as file:
                     self._write(file.write, before)
         except OSError as error:
             raise UsageError(f"--joblog {self._path}: {error.strerror}") from None
@@ -62,7 +62,7 @@ class JobLog:
         if keys:
             lines = b"".join(map(self._line, self._fetch(keys)))
             try:
-                with open(self._path, "ab", buffering=0) as file:
+                with open(self._path, "ab", buffering=0, opener=at_once) as file:
                     file.write(lines)
             except OSError as error:
                 raise no_more(f"--joblog {self._path}", error) from None
@@ -78,6 +78,13 @@ class JobLog:
 
     def _line(self, ended: Ended) -> bytes:
         return joblog_line(ended, self._command(ended)).encode("utf-8", "surrogateescape")
+
+
+def at_once(path: str, flags: int) -> int:
+    """Open for `open`; a pipe that nobody has at its other end is refused, where a plain open waits for one, deaf."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def no_more(what: str, error: OSError) -> UsageError:

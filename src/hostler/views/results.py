@@ -16,7 +16,7 @@ from hostler.errors import UsageError
 from hostler.model.endings import Ended
 from hostler.model.events import AttemptEnded, Event
 from hostler.model.jobs import OutputRef
-from hostler.views.joblog import Fetch, no_more
+from hostler.views.joblog import Fetch, at_once, no_more
 
 #: The longest name that is made of an argument, in bytes; of a longer one the beginning and a digest are kept.
 LONGEST = 200
@@ -80,7 +80,9 @@ class Results:
         parts = [part for at, word in enumerate(ended.args, 1) for part in (str(at), file_name(word))]
         place = self._folder.joinpath(*parts) if parts else self._folder / "0"
         try:
-            taken = (place / "seq").read_bytes()
+            # Whatever somebody laid there: a pipe must not be waited for.
+            with open(place / "seq", "rb", opener=at_once) as file:
+                taken = file.read(32)
         except OSError:
             return place
         return place if taken == b"%d\n" % ended.job else Path(f"{place}\\#{ended.job}")

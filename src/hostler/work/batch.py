@@ -190,6 +190,7 @@ class BatchWork:
         told: list[Fact] = []
         asked: list[Fact] = []  # comes first: how its jobs stand is looked up as of the last commit
         credit: dict[int, int] = {}
+        over: set[tuple[int, int]] = set()  # what a host says of these once more is neither kept nor shown
         for fact in facts:
             if isinstance(fact, Asked):
                 asked.append(await self._stored(partial(self._asking.standing, fact)))
@@ -198,13 +199,16 @@ class BatchWork:
                 report = fact.report
                 if isinstance(report, Output):
                     credit[fact.worker] = credit.get(fact.worker, 0) + len(report.data)
-                    if (held := self._held(fact.worker, report.serial)) is not None:
+                    held = self._held(fact.worker, report.serial)
+                    if held is not None and (fact.worker, report.serial) not in over:
                         await self._output(fact.worker, (held.queued.job, held.n), report)
                     continue
                 if (
                     isinstance(report, Result)
                     and (held := self._held(fact.worker, report.serial)) is not None
+                    and (fact.worker, report.serial) not in over
                 ):
+                    over.add((fact.worker, report.serial))
                     key = (held.queued.job, held.n)
                     try:
                         kept = self._keeping.result(key, report)
@@ -247,7 +251,8 @@ class BatchWork:
         if isinstance(report, Down):
             del self._links[worker]
             self._spawn(link.close(forget=False, deadline=1.0))
-            self._news.trouble(worker, report.why)
+            if not report.fatal:
+                self._news.trouble(worker, report.why)
             self._inbox.put(HostDown(worker, report.why, report.fatal))
             return
         if isinstance(report, Held):
