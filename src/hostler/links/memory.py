@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hostler.ports import Link
 
 CREDIT = 1 << 20
+NEWER = "it holds jobs of this run of which our store knows nothing: the store is an older copy"
 CHUNK = 64 << 10
 INLINE = 8 << 10
 
@@ -95,7 +96,7 @@ class MemoryHost:
         self.waiting: dict[int, Start] = {}
         self.running: dict[int, _Attempt] = {}
         self.ended: dict[int, _Attempt] = {}
-        self._high = 0
+        self.high = 0
         self._unseen: set[int] = set()
         self._barred: set[int] = set()
 
@@ -156,16 +157,16 @@ class MemoryHost:
             return Standing.RUNNING
         if serial in self.ended:
             return Standing.DONE
-        seen = serial <= self._high and serial not in self._unseen and serial not in self._barred
+        seen = serial <= self.high and serial not in self._unseen and serial not in self._barred
         return Standing.LOST if seen else Standing.UNKNOWN
 
     def accept(self, start: Start) -> None:
         """Queue a start, unless it was seen before."""
         if start.serial in self._barred:
             self.say(Revoked(start.serial))
-        elif start.serial > self._high or start.serial in self._unseen:
+        elif start.serial > self.high or start.serial in self._unseen:
             self._unseen.discard(start.serial)
-            self._high = max(self._high, start.serial)
+            self.high = max(self.high, start.serial)
             self.waiting[start.serial] = start
         elif self.standing(start.serial) is Standing.LOST:
             self.say(Lost(start.serial, "it was here before, and is forgotten"))
@@ -338,12 +339,16 @@ class MemoryLink:
         self._deliver: Callable[[Report], None] | None = None
         self._renewing: asyncio.Task[None] | None = None
 
-    async def open(self, ask: Sequence[int], *, deliver: Callable[[Report], None], deadline: float) -> Hello:
+    async def open(
+        self, ask: Sequence[int], *, given: int, deliver: Callable[[Report], None], deadline: float
+    ) -> Hello:  # fmt: skip
         """Reach the host. Raises HostError."""
         await asyncio.sleep(0)
         if self._unreachable:
             raise LineLost(self.host.name, self._unreachable)
         memory = self._memory
+        if memory.high > given:
+            raise HostRefused(self.host.name, NEWER)
         memory.attach(self)
         self._deliver = deliver
         self._renewing = memory.spawn(self._renew())

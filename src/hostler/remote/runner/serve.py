@@ -47,6 +47,7 @@ WATCH, UNWATCHED, WATCH_EACH = 0.05, 1.0, 0.0002
 ENDLESS, IDLE = 365 * 86400.0, 60.0
 #: Relays that may be about to hand over their line at a time.
 VISITORS = 8
+OLDER = b"it holds jobs of this run of which our store knows nothing: the store is an older copy"
 NONSENSE = (ValueError, KeyError, IndexError, TypeError, OverflowError, AttributeError, struct.error)
 
 
@@ -61,6 +62,7 @@ class Runner:
         self.renewed = time.monotonic()
         self.flushed = 0.0
         self.heard = {}  # type: dict[int, float]
+        self.answer = b""
         self.expired = self.leaving = self.ending = False
         self.poll = select.poll()
         self.wake, waker = os.pipe()
@@ -92,6 +94,12 @@ class Runner:
             channel.send()
             channel.close()
             return False
+        if table.high > int(str(hello.get("given", table.high))):
+            # The same numbers would stand for other jobs. Nothing of the true owner's is touched.
+            channel.queue += MAGIC + frame(R_BYE, NEVER + OLDER)
+            channel.send()
+            channel.close()
+            return False
         newer = epoch > table.log.epoch
         self.drop(
             NEVER + b"a newer controller has taken this run over" if newer else AGAIN + b"another line came"
@@ -100,7 +108,7 @@ class Runner:
         table.save(now)  # before the answer: the next runner must know it, too
         self.channel, self.lease, table.grace = channel, lease, grace
         # What runs is not given more time by a hello whose answer may never arrive, only by what is said after it.
-        self.heard = {0: now}
+        self.heard, self.answer, self.counts = {0: now}, b"", bool(hello.get("counts"))
         if self.expired or not (table.running or table.waiting):
             self.renewed = now
         self.expired = self.leaving = table.unwanted = False
@@ -112,6 +120,7 @@ class Runner:
             "protocol": PROTOCOL, "spool": table.log.id, "boot": boot(), "uid": os.getuid(), "pid": os.getpid(),
             "python": "%d.%d.%d" % sys.version_info[:3], "slots": slots or cores(),
             "standings": table.attached(serials, slots or cores()), "vitals": vitals(table.files.folder),
+            "counts": True,
         }  # fmt: skip
         channel.queue += MAGIC + frame(R_HELLO, json.dumps(answer).encode())
         self.transmit()
@@ -190,6 +199,7 @@ class Runner:
                 if self.heard and 0 in self.heard:
                     self.renew(0, 0)  # whoever speaks has heard our hello
                 self.obey(kind, body)
+                channel.came += 1
         except (OSError, *NONSENSE) as error:
             note("%s: %s: the line is dropped" % (type(error).__name__, error))
             self.drop(AGAIN + b"what came made no sense")
@@ -203,9 +213,12 @@ class Runner:
         elif kind == ACK:
             table.ack(read_numbers(body))
         elif kind == RENEW:
-            self.renew(*RENEWAL.unpack(body))
-            self.heard[RENEWAL.unpack(body)[0]] = now
-            table.voice.talk.append(frame(R_RENEWED, body[:8]))
+            sent, known = RENEWAL.unpack_from(body)
+            if self.channel is not None and body[RENEWAL.size :] not in (b"", NUMBER.pack(self.channel.came)):
+                raise ValueError("a frame is missing")
+            self.renew(sent, known)
+            self.heard[sent] = now
+            self.answer = body[:8]
             self.flushed = 0.0
         elif kind == REVOKE:
             table.revoke(read_numbers(body), now)
@@ -247,8 +260,15 @@ class Runner:
             return
         if voice.talk and now >= self.due():
             channel.queue += b"".join(voice.talk)
+            channel.said += len(voice.talk)
             voice.talk = []
             self.flushed = now
+        if self.answer:
+            channel.queue += frame(
+                R_RENEWED, self.answer + (NUMBER.pack(channel.said) if self.counts else b"")
+            )
+            channel.said += 1
+            self.answer = b""
         if not channel.queue and not voice.turns:
             return
         while self.transmit() and not channel.queue:
@@ -256,6 +276,7 @@ class Runner:
             if not frames:
                 return
             channel.queue += b"".join(frames)
+            channel.said += len(frames)
 
     def transmit(self) -> bool:
         """Send what is queued, as far as the line takes it; False once there is no line."""
