@@ -110,8 +110,12 @@ class Link(Protocol):
     Kill, revoke and ack overtake starts. Every call but open and close returns at once.
     """
 
-    async def open(self, ask: Sequence[int], *, deliver: Callable[[Report], None], deadline: float) -> Hello:
+    async def open(
+        self, ask: Sequence[int], *, given: int, deliver: Callable[[Report], None], deadline: float
+    ) -> Hello:  # fmt: skip
         """Reach the host's runner, starting it where there is none, and ask what it knows of the serials `ask`.
+
+        A host that has seen a serial above `given`, the highest that our store knows of, refuses us: ours is a copy.
 
         Raises HostError. Results of attempts in `ask` that are done come as reports afterwards.
         """

@@ -128,11 +128,11 @@ async def wait_until(true: Callable[[], object], what: str = "") -> None:
 
 
 async def opened(
-    link: Link, ask: Iterable[int] = (), *, ready: bool = True, generous: bool = True
+    link: Link, ask: Iterable[int] = (), *, ready: bool = True, generous: bool = True, given: int = 1 << 40
 ) -> tuple[Hello, Ear]:
     """Open a link; what it says, and an ear for what comes."""
     ear = Ear(link, generous=generous)
-    hello = await link.open(list(ask), deliver=ear, deadline=SOON)
+    hello = await link.open(list(ask), given=given, deliver=ear, deadline=SOON)
     if ready:
         link.ready()
     return hello, ear
@@ -181,6 +181,19 @@ class LinkContract:
         assert (result.out, result.err) == (b"hello\n", b"\xff\x00\n")
         assert (result.out_size, result.err_size) == (6, 3) and 0 <= result.elapsed < 60
         assert far.log()[0] == ("+", self.name(far, 1))
+        await link.close(forget=True, deadline=SOON)
+
+    async def test_a_host_that_holds_more_than_our_store_knows_of_refuses_us_and_serves_on(
+        self, far: Far
+    ) -> None:
+        link = far.link()
+        _, ear = await opened(link)
+        link.start([self.start(far), self.start(far, Act(seconds=60))])
+        await ear.results([1])
+        with pytest.raises(HostRefused, match="the store is an older copy"):
+            await opened(far.link(epoch=2), [1], given=1)
+        link.start([self.start(far, Act(out=b"on"))])
+        assert (await ear.one(Result, 3)).out == b"on" and self.begun(far, 2) == 1
         await link.close(forget=True, deadline=SOON)
 
     async def test_every_exit_code_and_signal_is_told_as_it_is(self, far: Far) -> None:

@@ -114,7 +114,7 @@ async def entered(
         sudo=sudo,
     )
     try:
-        await link.open([], deliver=reports.append, deadline=40)
+        await link.open([], given=0, deliver=reports.append, deadline=40)
         link.ready()
         yield Account(link, reports)
     finally:

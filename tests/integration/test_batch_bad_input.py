@@ -73,6 +73,15 @@ def test_arguments_arrive_as_they_left(hostler: Hostler) -> None:
     assert sorted(shell.out.split(b"\0")) == sorted([b"", *(f"<{word}>".encode() for word in words)])
 
 
+def test_the_same_line_again_is_another_job(hostler: Hostler) -> None:
+    assert sorted(hostler("batch", *ALL, "--", "echo", ":::", "a", "a", "a", "b").lines) == [
+        "a",
+        "a",
+        "a",
+        "b",
+    ]
+
+
 def test_an_argument_of_100_kilobytes(hostler: Hostler) -> None:
     long = os.urandom(50_000).hex().encode()
     assert hostler("batch", *ALL, *ECHO, stdin=long + b"\n").out == long + b"\n"

@@ -131,6 +131,7 @@ def test_frames_that_make_no_sense_end_their_line_and_nothing_else(rig: Rig) -> 
         wire.HEAD.pack(1 << 31, wire.ACK),
         chance.randbytes(400),
         wire.frame(wire.RENEW, b""),
+        wire.frame(wire.RENEW, wire.numbers([1, 0, 99])),  # of which it has seen none
     ]
     bad = [text for text in bad if text[4] != wire.BYE]
     for text in bad:

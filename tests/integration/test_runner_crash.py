@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hostler.model.jobs import Ending
-from hostler.model.reports import Began, Lost, Output, Result, Revoked
+from hostler.model.reports import Began, Lost, Output, Refused, Result, Revoked
 from hostler.remote.runner import wire
 from tests.integration.runner_rig import Line, Rig, cpu_seconds, eventually, rigged
 
@@ -155,6 +155,29 @@ def test_a_runner_that_is_told_to_end_ends_its_jobs_and_keeps_their_results(rig:
 
 
 # -- epochs and lines -----------------------------------------------------------------------------------------
+
+
+def answer(line: Line, serial: int) -> list[Result | Refused]:
+    """How an attempt ended, or why it did not begin; nothing while that is open."""
+    return [*line.of(Result, serial), *line.of(Refused, serial)]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "rm -rf $s/*", "rm -rf $s", "rm $s/lock", "rm $s/socket", "head -c 5000 /dev/urandom >$s/log",
+        "prlimit --pid $PPID --nofile=4:4", "prlimit --pid $PPID --fsize=10:10", "kill -USR1 $PPID; kill -HUP $PPID",
+    ],
+)  # fmt: skip
+def test_a_job_that_harms_its_runner_has_every_job_answered_and_none_run_twice(rig: Rig, harm: str) -> None:
+    line, effects = rig.line(slots=2), rig.folder / "effects"
+    line.start(1, f"s=$(readlink /proc/$$/fd/2); s=${{s%/*}}; echo 1 >>{effects}; {harm}; :")
+    line.result(1)
+    for serial in range(2, 8):
+        line.start(serial, f"echo {serial} >>{effects}")
+    answered = [line.until(partial(answer, line, serial)) for serial in range(2, 8)]
+    begun = sorted(effects.read_text().split())
+    assert begun == ["1", *sorted(str(each[0].serial) for each in answered if isinstance(each[0], Result))]
 
 
 def test_a_stale_controller_is_refused_by_the_next_runner_too(rig: Rig) -> None:

@@ -69,6 +69,24 @@ def test_two_hundred_megabytes_pass_in_little_memory(rig: Rig) -> None:
     assert memory(pid) - before < 16 << 20
 
 
+@pytest.mark.parametrize("instead", ["", "mkfifo $o", "ln -s /etc/passwd $o", "mkdir $o"])
+def test_output_whose_file_a_job_removes_is_missed_in_words_and_holds_nobody_up(
+    rig: Rig, instead: str
+) -> None:
+    line = rig.line()
+    line.start(1, f"o=$(readlink /proc/$$/fd/1); rm $o; {instead or ':'}; echo never")
+    result = line.result(1)
+    assert (result.ending, result.out) == (Ending.OK, b"")
+    assert result.detail == "its stdout was removed from its host before it was seen"
+    line.start(
+        2, "cd $(dirname $(readlink /proc/$$/fd/1)); rm -f *.out; for i in 2 3 4 5; do mkfifo $i.out; done"
+    )
+    line.result(2)
+    for serial in range(3, 9):
+        line.start(serial, "echo on")
+    line.until(lambda: any(each.out == b"on\n" for each in line.of(Result)), "jobs that go on")
+
+
 def test_bytes_are_never_taken_for_text(rig: Rig) -> None:
     data = bytes(range(256)) * 20 + b"\r\n\x1b]0;title\x07\xff\xfe" + b"\0" * 100
     (rig.folder / "data").write_bytes(data)

@@ -72,7 +72,7 @@ async def test_what_comes_in_one_breath_with_the_answer_to_the_opening_is_heard(
     brief = Brief(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=60.0, output_limit=1 << 20)
     host, transport = Host(name="talker", address="talker"), Talker(line)
     link = AttemptLink(host, brief=brief, transport=transport, clock=SystemClock())  # type: ignore[arg-type]
-    await link.open([1, 2], deliver=reports.append, deadline=10)
+    await link.open([1, 2], given=2, deliver=reports.append, deadline=10)
     link.ready()
     async with asyncio.timeout(10):
         while not any(isinstance(one, Down) for one in reports):

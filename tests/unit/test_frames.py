@@ -143,7 +143,7 @@ async def listen(kind: str, liar: Liar) -> list[Report | Hello | HostError]:
     )  # fmt: skip
     async with asyncio.timeout(60):
         try:
-            heard.append(await link.open(ASK, deliver=deliver, deadline=30))
+            heard.append(await link.open(ASK, given=3, deliver=deliver, deadline=30))
         except HostError as error:
             return [error]
         link.ready()

@@ -22,7 +22,7 @@ HELLO = {
 
 
 class Liar:
-    """A transport, its only line, and its only stream: it says what it was told to say, then nothing."""
+    """A transport, its only line, its only stream: it says what it was told to, standing still at an empty word."""
 
     def __init__(self, *said: bytes) -> None:
         self.said, self.heard = (
@@ -37,7 +37,7 @@ class Liar:
         return self
 
     async def read(self) -> bytes:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0 if not self.said or self.said[0] else 60)
         return self.said.pop(0) if self.said else b""
 
     async def drain(self) -> None: ...
@@ -55,13 +55,13 @@ def output(offset: int, size: int) -> bytes:
     return wire.frame(wire.R_OUTPUT, wire.OUTPUT.pack(1, 1, offset) + b"x" * size)
 
 
-async def listened(*said: bytes, limit: int = 1 << 20) -> list[Report]:
+async def listened(*said: bytes, limit: int = 1 << 20, lease: float = 60.0) -> list[Report]:
     """What a link delivers of that."""
     reports: list[Report] = []
-    brief = Brief(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=60.0, output_limit=limit)
+    brief = Brief(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=lease, output_limit=limit)
     host = Host(name="liar", address="liar")
     link = RunnerLink(host, brief=brief, transport=Liar(*said), clock=SystemClock())  # type: ignore[arg-type]
-    await link.open([], deliver=reports.append, deadline=10)
+    await link.open([], given=0, deliver=reports.append, deadline=10)
     link.ready()
     async with asyncio.timeout(10):
         while not any(isinstance(report, Down) for report in reports):
@@ -92,7 +92,7 @@ async def test_a_login_that_prints_without_end_is_left_once_it_has_said_enough()
     host = Host(name="liar", address="liar")
     link = RunnerLink(host, brief=brief, transport=liar, clock=SystemClock())  # type: ignore[arg-type]
     with pytest.raises(RunnerFailed, match="prints without end"):
-        await link.open([], deliver=print, deadline=10)
+        await link.open([], given=0, deliver=print, deadline=10)
     assert len(liar.said) > 90
 
 
@@ -103,7 +103,7 @@ async def test_a_runner_that_never_greets_is_left_at_the_deadline() -> None:
     host = Host(name="mute", address="mute")
     link = RunnerLink(host, brief=brief, transport=mute, clock=SystemClock())  # type: ignore[arg-type]
     with pytest.raises(LineLost, match="did not answer within"):
-        await link.open([], deliver=print, deadline=0.3)
+        await link.open([], given=0, deliver=print, deadline=0.3)
 
 
 class Mute(Liar):
@@ -115,22 +115,18 @@ class Mute(Liar):
         return await super().read()
 
 
-async def test_a_runner_that_answers_nothing_for_its_lease_has_gone_though_its_line_lives() -> None:
-    reports: list[Report] = []
-    brief = Brief(uid="0" * 32, run=1, token="0" * 16, slots=2, lease=0.3)
-    link = RunnerLink(
-        Host(name="mute", address="mute"),
-        brief=brief,
-        transport=Mute(),  # type: ignore[arg-type]
-        clock=SystemClock(),
+async def test_a_line_on_which_a_frame_is_missing_is_given_up() -> None:
+    whole = wire.frame(wire.R_RENEWED, wire.numbers([0, 0])) + wire.frame(
+        wire.R_RENEWED, wire.numbers([0, 1])
     )
-    await link.open([], deliver=reports.append, deadline=10)
-    link.ready()
-    async with asyncio.timeout(10):
-        while not reports:
-            await asyncio.sleep(0.005)
-    await link.close(forget=False, deadline=1)
-    assert reports == [Down("its runner stopped answering")]
+    assert "closed" in str((await listened(whole))[-1])
+    short = whole + wire.frame(wire.R_RENEWED, wire.numbers([0, 3]))
+    assert "a frame is missing" in str((await listened(short))[-1])
+
+
+async def test_a_runner_that_says_nothing_on_a_line_that_stands_is_down() -> None:
+    reports = await listened(b"", lease=0.3)
+    assert [type(report) for report in reports] == [Down] and "has said nothing" in str(reports[0])
 
 
 def test_what_sudo_says_is_told_from_what_else_is_printed() -> None:

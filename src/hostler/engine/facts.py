@@ -110,11 +110,12 @@ Fact = (
 
 
 class Connect(Struct, frozen=True):
-    """Reach a worker and ask after these serials, `delay` seconds from now."""
+    """Reach a worker and ask after these serials, `delay` seconds from now; `given` is the highest that it ever got."""
 
     worker: int
     ask: tuple[int, ...]
     delay: float
+    given: int
 
 
 class Send(Struct, frozen=True):

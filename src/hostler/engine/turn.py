@@ -117,7 +117,7 @@ def decide(batch: Batch) -> None:
             delay = DELAYS[min(hand.failures, len(DELAYS) - 1)]
             if hand.open and not batch.spec.detached:
                 delay = min(delay, EAGER)
-            batch.effects.append(Connect(hand.id, tuple(sorted(hand.open)), delay))
+            batch.effects.append(Connect(hand.id, tuple(sorted(hand.open)), delay, hand.serial))
     if over(batch):
         leave(batch)
         return

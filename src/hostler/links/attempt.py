@@ -69,14 +69,16 @@ class AttemptLink:
 
     # -- the line ---------------------------------------------------------------------------------------------
 
-    async def open(self, ask: Sequence[int], *, deliver: Callable[[Report], None], deadline: float) -> Hello:
+    async def open(
+        self, ask: Sequence[int], *, given: int, deliver: Callable[[Report], None], deadline: float
+    ) -> Hello:  # fmt: skip
         """Reach the host, and go on with what is there. Raises HostError."""
         self._deliver = deliver
         connection = self._connection = await self._transport.connect(self.host, deadline=deadline)
         self._channels = Channels(connection, clock=self._clock)
         nonce = secrets.token_hex(8)
         answers = Answers(nonce)
-        body = self._opening(nonce, ask) + b'_hnow\necho ". $_ht"\n_hlook\n'
+        body = self._opening(nonce, ask, given) + b'_hnow\necho ". $_ht"\n_hlook\n'
         try:
             async with asyncio.timeout(deadline):
                 self._stream = await connection.stream(BOOT, deadline=deadline)
@@ -106,9 +108,14 @@ class AttemptLink:
             self._tasks.append(asyncio.create_task(work, name=f"attempts on {self.host.name}"))
         return answer.hello
 
-    def _opening(self, nonce: str, ask: Sequence[int]) -> bytes:
+    def _opening(self, nonce: str, ask: Sequence[int], given: int) -> bytes:
         return say.beginning(self._shell, nonce) + say.opening(
-            self.host, brief=self._brief, line=self._line, id=SPOOL + secrets.token_hex(15), ask=ask
+            self.host,
+            brief=self._brief,
+            line=self._line,
+            id=SPOOL + secrets.token_hex(15),
+            ask=ask,
+            given=given,
         )
 
     async def _listen(self, stream: Stream, answers: Answers, said: Sequence[Answer]) -> None:

@@ -25,8 +25,13 @@ def beginning(shell: str, nonce: str) -> bytes:
     return b"echo %s%s\n_hSH=%s\nexport _hSH\n" % (MAGIC, nonce.encode(), quote(shell.encode()))
 
 
-def opening(host: Host, *, brief: Brief, line: str, id: str, ask: Iterable[int]) -> bytes:
-    """Make or find the spool, and ask after attempts. Its folder is the token and `.sh`, to be no runner's."""
+def opening(
+    host: Host, *, brief: Brief, line: str, id: str, ask: Iterable[int], given: int | None = None
+) -> bytes:  # fmt: skip
+    """Make or find the spool, and ask after attempts. Its folder is the token and `.sh`, to be no runner's.
+
+    It refuses us where it has seen a serial above `given`.
+    """
     words = [
         host.var("spool") or "", brief.uid, f"{brief.token}.sh", id, str(brief.epoch), line, str(brief.run), host.name,
         str(brief.slots or 0), str(_time(brief.grace)), str(max(1, _time(brief.lease))), host.var("shell") or "",
@@ -35,8 +40,9 @@ def opening(host: Host, *, brief: Brief, line: str, id: str, ask: Iterable[int])
     asked = b" ".join(_serial(serial) for serial in ask)
     made = b" ".join(quote(word.encode()) for word in words)
     jobs = environment(brief.env, brief.workdir or "")
-    given = b"_hkeep=%d\n_hjenv=%s\n" % (ceil(brief.spool_keep / 86400), quote(jobs))
-    return program() + given + b"_hopen " + made + b"\n" + (b"_hask " + asked + b"\n" if asked else b"")
+    highest = b"" if given is None else b"%d" % given
+    set_ = b"_hkeep=%d\n_hgiven=%s\n_hjenv=%s\n" % (ceil(brief.spool_keep / 86400), highest, quote(jobs))
+    return program() + set_ + b"_hopen " + made + b"\n" + (b"_hask " + asked + b"\n" if asked else b"")
 
 
 def environment(env: Mapping[str, str], workdir: str) -> bytes:

@@ -59,7 +59,9 @@ class ChoosingLink:
         self._attempts, self._choices, self._spool, self._unable = attempts, choices, spool, unable
         self._link: Link = runner
 
-    async def open(self, ask: Sequence[int], *, deliver: Callable[[Report], None], deadline: float) -> Hello:
+    async def open(
+        self, ask: Sequence[int], *, given: int, deliver: Callable[[Report], None], deadline: float
+    ) -> Hello:  # fmt: skip
         """Reach the host, by the runner first unless it is known to have no Python. Raises HostError."""
         name, by_sh = self.host.name, self._choices.of(self.host.name)
         if by_sh is None and self._spool is not None:
@@ -69,7 +71,7 @@ class ChoosingLink:
             by_sh, why = True, "its python is none"
         if not by_sh:
             try:
-                hello = await self._link.open(ask, deliver=deliver, deadline=deadline)
+                hello = await self._link.open(ask, given=given, deliver=deliver, deadline=deadline)
             except NoPython as error:
                 if (
                     by_sh is False
@@ -82,7 +84,7 @@ class ChoosingLink:
         if self._unable:
             raise HostRefused(name, f"{self._unable} needs Python there, and {why or 'it has none'}")
         self._link = self._attempts()
-        hello = await self._link.open(ask, deliver=deliver, deadline=deadline)
+        hello = await self._link.open(ask, given=given, deliver=deliver, deadline=deadline)
         self._choices.made(name, by_sh=True, why=why)
         return hello
 

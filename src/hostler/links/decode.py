@@ -114,6 +114,7 @@ def hello(body: bytes, asked: Sequence[int]) -> Hello:
             slots=min(max(int(said["slots"]), 1), 10_000),
             standings={serial: known.get(serial, Standing.UNKNOWN) for serial in asked},
             vitals=vitals(said.get("vitals")),
+            counts=said.get("counts") is True,
         )
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"its runner's hello made no sense: {type(error).__name__} {error}"[:300]) from None

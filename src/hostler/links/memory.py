@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hostler.errors import LineLost
+from hostler.errors import HostRefused, LineLost
 from hostler.links.brief import Brief
 from hostler.links.memory_host import MemoryHost
 from hostler.model.hosts import Host
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hostler.ports import Link
 
 CREDIT = 1 << 20
+NEWER = "it holds jobs of this run of which our store knows nothing: the store is an older copy"
 
 
 class MemoryLink:
@@ -35,12 +36,16 @@ class MemoryLink:
         self._deliver: Callable[[Report], None] | None = None
         self._renewing: asyncio.Task[None] | None = None
 
-    async def open(self, ask: Sequence[int], *, deliver: Callable[[Report], None], deadline: float) -> Hello:
+    async def open(
+        self, ask: Sequence[int], *, given: int, deliver: Callable[[Report], None], deadline: float
+    ) -> Hello:  # fmt: skip
         """Reach the host. Raises HostError."""
         await asyncio.sleep(0)
         if self._unreachable:
             raise LineLost(self.host.name, self._unreachable)
         memory = self._memory
+        if memory.high > given:
+            raise HostRefused(self.host.name, NEWER)
         memory.attach(self)
         self._deliver = deliver
         self._renewing = memory.spawn(self._renew())

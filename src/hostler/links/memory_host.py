@@ -80,7 +80,7 @@ class MemoryHost:
         self.waiting: dict[int, Start] = {}
         self.running: dict[int, _Attempt] = {}
         self.ended: dict[int, _Attempt] = {}
-        self._high = 0
+        self.high = 0
         self._unseen: set[int] = set()
         self._barred: set[int] = set()
 
@@ -141,16 +141,16 @@ class MemoryHost:
             return Standing.RUNNING
         if serial in self.ended:
             return Standing.DONE
-        seen = serial <= self._high and serial not in self._unseen and serial not in self._barred
+        seen = serial <= self.high and serial not in self._unseen and serial not in self._barred
         return Standing.LOST if seen else Standing.UNKNOWN
 
     def accept(self, start: Start) -> None:
         """Queue a start, unless it was seen before."""
         if start.serial in self._barred:
             self.say(Revoked(start.serial))
-        elif start.serial > self._high or start.serial in self._unseen:
+        elif start.serial > self.high or start.serial in self._unseen:
             self._unseen.discard(start.serial)
-            self._high = max(self._high, start.serial)
+            self.high = max(self.high, start.serial)
             self.waiting[start.serial] = start
         elif self.standing(start.serial) is Standing.LOST:
             self.say(Lost(start.serial, "it was here before, and is forgotten"))

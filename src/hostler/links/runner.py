@@ -32,8 +32,8 @@ from hostler.remote.runner import wire
 CREDIT = 1 << 20
 #: Login messages that may come before the runner's first word, in bytes.
 NOISE = 256 << 10
-#: Seconds for which a runner may be silent on a line that lives, if its lease is not shorter.
-SILENCE = 120.0
+#: Renewals in a row after which nothing was heard, not even an answer: the line is given up though it stands.
+SILENT = 6
 #: The longest frame that a host may send, in bytes.
 MAX_FRAME = 4 << 20
 #: Starts, and bytes of words, that are sent as one message; a start alone may be longer.
@@ -68,7 +68,7 @@ class RunnerLink:
         self._transport, self._clock = transport, clock
         self._hello = {
             "protocol": wire.PROTOCOL, **asdict(brief), "host": host.name, "shell": host.var("shell"),
-            "spool": None if sudo else host.var("spool"), "as": sudo.user if sudo else None,
+            "spool": None if sudo else host.var("spool"), "as": sudo.user if sudo else None, "counts": True,
         }  # fmt: skip
         self._lease, self._most = brief.lease, brief.output_limit + CUT_WORDS
         self._connection: Connection | None = None
@@ -79,12 +79,16 @@ class RunnerLink:
         self._undrained = 0
         self._owed = self._granted = 0
         self._renewal = 0
-        self._quiet, self._silent = 0.0, False
+        self._said = self._came = self._unanswered = 0
+        self._counts = False
+        self._mute: Down | None = None
         self._gone = asyncio.Event()
         self._leaving = False
         self._deliver: Callable[[Report], None] = lambda report: None
 
-    async def open(self, ask: Sequence[int], *, deliver: Callable[[Report], None], deadline: float) -> Hello:
+    async def open(
+        self, ask: Sequence[int], *, given: int, deliver: Callable[[Report], None], deadline: float
+    ) -> Hello:  # fmt: skip
         """Reach the runner, starting it where there is none. Raises HostError."""
         self._deliver = deliver
         python, sudo = self.host.var("python"), self._sudo
@@ -98,7 +102,7 @@ class RunnerLink:
         try:
             async with asyncio.timeout(deadline):
                 stream = begun[1] if begun else await self._connection.stream(command, deadline=deadline)
-                frames, found = await self._reach(stream, ask, first=b"" if begun else source.parcel())
+                frames, found = await self._reach(stream, ask, given, first=b"" if begun else source.parcel())
                 answer = self._answer(*found[0], ask)
         except TimeoutError:
             await self._abandon()
@@ -106,7 +110,7 @@ class RunnerLink:
         except BaseException:
             await self._abandon()
             raise
-        self._stream = stream
+        self._stream, self._counts = stream, answer.counts
         name = self.host.name
         self._tasks = [
             asyncio.create_task(self._listen(stream, frames, found[1:]), name=f"listen {name}"),
@@ -116,11 +120,11 @@ class RunnerLink:
         return answer
 
     async def _reach(
-        self, stream: Stream, ask: Sequence[int], *, first: bytes
+        self, stream: Stream, ask: Sequence[int], given: int, *, first: bytes
     ) -> tuple[wire.Frames, list[tuple[int, bytes]]]:
         """Say hello, behind what is to come `first`, and wait for the first frames that the runner sends."""
         sudo = self._sudo
-        body = json.dumps(self._hello | {"ask": list(ask)}).encode()
+        body = json.dumps(self._hello | {"ask": list(ask), "given": given}).encode()
         seen = await sudo.pass_by(stream, self.host.name) if sudo else b""
         stream.write(first + wire.frame(wire.HELLO, body))
         frames = wire.Frames(MAX_FRAME)
@@ -190,10 +194,11 @@ class RunnerLink:
                         self._deliver(result(body))
                     else:
                         self._heard(kind, body)
+                    self._came += 1
                 data = await stream.read()
                 if not data:
                     return
-                self._quiet = 0.0
+                self._unanswered = 0
                 found = frames.feed(data)
         except HostError as error:
             down = Down(error.why)
@@ -203,14 +208,16 @@ class RunnerLink:
             down = Down(f"its runner made no sense ({error})"[:300], fatal=True)
         finally:
             self._gone.set()
-            self._deliver(Down("its runner stopped answering") if self._silent else down)
+            self._deliver(self._mute or down)
 
     def _heard(self, kind: int, body: bytes) -> None:
         """Deliver what one frame reports. Raises ValueError."""
         if kind == wire.R_RENEWED:
-            if len(body) != wire.NUMBER.size:
+            if len(body) not in (wire.NUMBER.size, wire.RENEWAL.size):
                 raise ValueError("a renewal of another length")
-            self._renewal = wire.NUMBER.unpack(body)[0]
+            self._renewal, *said = wire.read_numbers(body)
+            if said and said != [self._came]:
+                raise ValueError("a frame is missing")
             self._deliver(Renewed(max(0.0, self._clock.steady() - self._renewal / 1e6)))
             return
         for report in decode(kind, body):
@@ -255,24 +262,21 @@ class RunnerLink:
             self._more.clear()
 
     async def _renew(self) -> None:
-        """Renew the lease, until nothing at all has been answered for as long as that is.
-
-        A line may live on though what is behind it is frozen or pretends to be. The silence is counted in our own
-        steps: while we are frozen ourselves nobody is silent.
-        """
-        step = min(self._lease / 6, 10.0)
-        patience = min(self._lease, SILENCE)
-        while self._quiet < patience:
+        """Keep the lease; a runner that stands still while its line does not is told from one with nothing to say."""
+        pause = min(self._lease / 6, 10.0)
+        while self._unanswered < SILENT:
+            self._unanswered += 1
+            said = wire.NUMBER.pack(self._said) if self._counts else b""
             sent = int(self._clock.steady() * 1e6)
-            self._frame(wire.RENEW, wire.RENEWAL.pack(sent, self._renewal))
-            await self._clock.sleep(step)
-            self._quiet += step
-        self._silent = True
+            self._frame(wire.RENEW, wire.RENEWAL.pack(sent, self._renewal) + said)
+            await self._clock.sleep(pause)
+        self._mute = Down(f"its runner has said nothing for {SILENT * pause:.0f}s")
         self._tasks[0].cancel()
 
     def _frame(self, kind: int, body: bytes) -> None:
         if self._stream is not None and not self._gone.is_set():
             self._stream.write(wire.frame(kind, body))
+            self._said += 1
 
     def start(self, starts: Sequence[Start]) -> None:
         """Send attempts, in rising order of serial. One whose command no kernel could run ends here, with 126."""

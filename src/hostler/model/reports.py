@@ -29,7 +29,7 @@ class Hello(Struct, frozen=True, kw_only=True):
 
     `spool` names the folder that holds our work there: a new name means that what an older one held is gone.
     `boot` changes with every boot. `slots` is how many jobs it runs at once. `standings` answers for every attempt
-    asked about. `vitals` is what else it tells of itself.
+    asked about. `vitals` is what else it tells of itself, `counts` whether it sees when a frame is missing.
     """
 
     spool: str
@@ -39,6 +39,7 @@ class Hello(Struct, frozen=True, kw_only=True):
     slots: int
     standings: dict[int, Standing]
     vitals: Vitals = UNSAID
+    counts: bool = False
 
 
 class Began(Struct, frozen=True):

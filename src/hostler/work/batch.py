@@ -332,7 +332,7 @@ class BatchWork:
         link = self._make_link(worker)
         try:
             hello = await link.open(
-                effect.ask, deliver=lambda report: self._hear(worker.id, link, report),
+                effect.ask, given=effect.given, deliver=lambda report: self._hear(worker.id, link, report),
                 deadline=self._setting.connect_timeout,
             )  # fmt: skip
         except (HostRefused, RunnerFailed) as error:

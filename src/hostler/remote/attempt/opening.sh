@@ -80,6 +80,11 @@ _hopen() {
 	_hle=0
 	{ read -r _hle _hlt <"$_hD/line"; } 2>/dev/null
 	[ "$_hle" -gt "$5" ] && _hleave ! "a newer controller has taken this run over"
+	for _hq in ${_hgiven:+"$_hD"/[ag]/[0-9]*}; do
+		_hq=${_hq##*/}
+		case $_hq in *[!0-9]*) continue ;; esac
+		[ "$_hq" -le "$_hgiven" ] || _hleave ! "it holds jobs of this run of which our store knows nothing: the store is an older copy"
+	done
 	_hslots=$9
 	_hrun=$7 _hhost=$8 _hid=$4
 	shift 9

@@ -27,6 +27,9 @@ class Channel:
         for fd in (fd_in, fd_out):
             os.set_blocking(fd, False)
         self.frames = Frames()
+        self.came = self.said = (
+            0  # frames after the hello, each way: one that is missing must not be waited for
+        )
         self.queue = bytearray()
         self.stuck = False  # whether the line takes no more for now, and is watched for when it does
 

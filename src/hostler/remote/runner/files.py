@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import resource
+import stat
 
 #: Unused pairs that are kept for later attempts.
 KEEP = 256
@@ -17,8 +18,12 @@ LONG = 256 << 10
 #: Files that other parts of the runner need, and those of starts that are being made.
 ELSEWHERE = 160
 
-WRITE = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-MAKE = WRITE | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+#: A job may have put something else in a file's place: no link is followed, and no pipe is waited for.
+SAFE = os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0)
+READ = os.O_RDONLY | SAFE
+WRITE = os.O_WRONLY | os.O_APPEND | SAFE
+MAKE = WRITE | os.O_CREAT | os.O_TRUNC
+NO_FILE = (errno.ELOOP, errno.ENXIO, errno.EISDIR)
 STREAMS = ("out", "err")
 
 
@@ -61,35 +66,36 @@ class Files:
 
     def take(self) -> "tuple[Pair, int, int]":
         """A pair of empty files, and both open for appending. Raises OSError."""
-        while self.free:
-            pair = self.free.pop()
+        while True:
+            used = bool(self.free)
+            if not used:
+                self.last += 1
+            pair = self.free.pop() if used else Pair(self.last)
             try:
-                return (pair, *self.writers(pair, WRITE))
-            except FileNotFoundError:
+                return (pair, *self.writers(pair, WRITE if used else MAKE))
+            except OSError as error:
                 self.discard(pair)
-        self.last += 1
-        pair = Pair(self.last)
-        try:
-            return (pair, *self.writers(pair, MAKE))
-        except OSError:
-            self.discard(pair)
-            raise
+                if error.errno not in NO_FILE and not (used and error.errno == errno.ENOENT):
+                    raise
 
     def writers(self, pair: Pair, flags: int) -> "tuple[int, int]":
         """Open both files to append to. Raises OSError."""
-        out = os.open(pair.name(0), flags, 0o600, dir_fd=self.folder)
+        made = []  # type: list[int]
         try:
-            return out, os.open(pair.name(1), flags, 0o600, dir_fd=self.folder)
+            for stream in (0, 1):
+                made.append(os.open(pair.name(stream), flags, 0o600, dir_fd=self.folder))
+                os.set_blocking(made[stream], True)
+            return made[0], made[1]
         except OSError:
-            os.close(out)
+            for fd in made:
+                os.close(fd)
             raise
 
     def fd(self, pair: Pair, stream: int) -> int:
         """A stream's file, open for reading. Raises OSError when it is gone."""
         fd = pair.fds[stream]
         if fd < 0:
-            flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-            fd = pair.fds[stream] = os.open(pair.name(stream), flags, dir_fd=self.folder)
+            fd = pair.fds[stream] = os.open(pair.name(stream), READ, dir_fd=self.folder)
             self.open += 1
         return fd
 
@@ -99,6 +105,13 @@ class Files:
             return os.fstat(self.fd(pair, stream)).st_size
         except OSError:
             return 0
+
+    def gone(self, pair: Pair, stream: int) -> bool:
+        """Whether a stream's file is not there any more, or is none."""
+        try:
+            return not stat.S_ISREG(os.fstat(self.fd(pair, stream)).st_mode)
+        except OSError:
+            return True
 
     def read(self, pair: Pair, stream: int, offset: int, size: int) -> bytes:
         """A piece of a stream's file; shorter when there is no more, or it is gone."""
@@ -110,7 +123,7 @@ class Files:
     def cut(self, pair: Pair, stream: int, size: int) -> None:
         """Give back the disk space beyond `size` bytes of a stream."""
         try:
-            fd = os.open(pair.name(stream), os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.folder)
+            fd = os.open(pair.name(stream), os.O_WRONLY | SAFE, dir_fd=self.folder)
         except OSError:
             return
         try:

@@ -8,7 +8,7 @@ once it was told: beyond the head nothing is, before the end.
 import os
 
 from hostler.remote.runner.cutting import Cut, amount
-from hostler.remote.runner.files import Files
+from hostler.remote.runner.files import SAFE, Files
 from hostler.remote.runner.telling import EXIT, OK, OUTPUT_LIMIT, SIGNAL, Attempt
 from hostler.remote.runner.wire import INLINE
 
@@ -60,7 +60,7 @@ class Meter:
 
             library = ctypes.CDLL(None, use_errno=True)
             punch = getattr(library, "fallocate64", None) or library.fallocate
-            fd = os.open(attempt.pair.name(stream), os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.files.folder)
+            fd = os.open(attempt.pair.name(stream), os.O_WRONLY | SAFE, dir_fd=self.files.folder)
             try:
                 length = ctypes.c_longlong(end - start)
                 return not punch(fd, PUNCH, ctypes.c_longlong(start), length)
@@ -93,6 +93,9 @@ class Meter:
                         NAMES[stream],
                         amount(self.limit),
                     )
+            if not length and self.files.gone(attempt.pair, stream):
+                said = b"its %s was removed from its host before it was seen" % NAMES[stream]
+                attempt.detail = (attempt.detail + b"; " if attempt.detail else b"") + said
             attempt.lengths[stream] = length
             attempt.whole[stream] = attempt.total(stream)
             texts.append(data)

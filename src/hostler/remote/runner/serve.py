@@ -43,6 +43,7 @@ GAP, LULL = 0.05, 0.01
 WATCH, UNWATCHED, WATCH_EACH = 0.05, 1.0, 0.0002
 #: Relays that may be about to hand over their line at a time.
 VISITORS = 8
+OLDER = b"it holds jobs of this run of which our store knows nothing: the store is an older copy"
 NONSENSE = (ValueError, LookupError, TypeError, OverflowError, AttributeError, RecursionError, struct.error)
 
 
@@ -55,6 +56,8 @@ class Runner:
         self.visitors = {}  # type: dict[int, Visitor]
         self.lease = Lease()
         self.flushed = 0.0
+        self.answer = b""
+        self.counts = False
         self.expired = self.leaving = self.ending = False
         self.poll = select.poll()
         self.wake, waker = os.pipe()
@@ -88,6 +91,12 @@ class Runner:
             channel.send()
             channel.close()
             return False
+        if table.fence.high > int(str(hello.get("given", table.fence.high))):
+            # The same numbers would stand for other jobs. Nothing of the true owner's is touched.
+            channel.queue += MAGIC + frame(R_BYE, NEVER + OLDER)
+            channel.send()
+            channel.close()
+            return False
         newer = epoch > table.log.epoch
         self.drop(
             NEVER + b"a newer controller has taken this run over" if newer else AGAIN + b"another line came"
@@ -96,6 +105,7 @@ class Runner:
         table.save(now)  # before the answer: the next runner must know it, too
         self.channel, table.grace = channel, grace
         self.lease.greeted(lease, self.expired or not (table.running or table.fence.waiting))
+        self.answer, self.counts = b"", bool(hello.get("counts"))
         self.expired = self.leaving = table.unwanted = False
         table.rules = rules
         if rules.pty and table.launcher.terminals is None:
@@ -105,6 +115,7 @@ class Runner:
             "protocol": PROTOCOL, "spool": table.log.id, "boot": boot(), "uid": os.getuid(), "pid": os.getpid(),
             "python": "%d.%d.%d" % sys.version_info[:3], "slots": slots or cores(),
             "standings": table.attached(serials, slots or cores()), "vitals": vitals(table.files.folder),
+            "counts": True,
         }  # fmt: skip
         channel.queue += MAGIC + frame(R_HELLO, json.dumps(answer).encode())
         self.transmit()
@@ -182,6 +193,7 @@ class Runner:
             for kind, body in channel.frames.feed(data):
                 self.lease.spoken()
                 self.obey(kind, body)
+                channel.came += 1
         except (OSError, *NONSENSE) as error:
             note("%s: %s: the line is dropped" % (type(error).__name__, error))
             self.drop(AGAIN + b"what came made no sense")
@@ -195,8 +207,11 @@ class Runner:
         elif kind == ACK:
             table.ack(read_numbers(body))
         elif kind == RENEW:
-            self.lease.asked(*RENEWAL.unpack(body))
-            table.voice.talk.append(frame(R_RENEWED, body[:8]))
+            sent, known = RENEWAL.unpack_from(body)
+            if self.channel is not None and body[RENEWAL.size :] not in (b"", NUMBER.pack(self.channel.came)):
+                raise ValueError("a frame is missing")
+            self.lease.asked(sent, known)
+            self.answer = body[:8]
             self.flushed = 0.0
         elif kind == REVOKE:
             table.revoke(read_numbers(body), now)
@@ -238,8 +253,15 @@ class Runner:
             return
         if voice.talk and now >= self.due():
             channel.queue += b"".join(voice.talk)
+            channel.said += len(voice.talk)
             voice.talk = []
             self.flushed = now
+        if self.answer:
+            channel.queue += frame(
+                R_RENEWED, self.answer + (NUMBER.pack(channel.said) if self.counts else b"")
+            )
+            channel.said += 1
+            self.answer = b""
         if not channel.queue and not voice.turns:
             return
         while self.transmit() and not channel.queue:
@@ -247,6 +269,7 @@ class Runner:
             if not frames:
                 return
             channel.queue += b"".join(frames)
+            channel.said += len(frames)
 
     def transmit(self) -> bool:
         """Send what is queued, as far as the line takes it; False once there is no line."""
