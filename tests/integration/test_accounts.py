@@ -100,9 +100,10 @@ async def entered(
     tmp_path: Path,
     vars: dict[str, str] | None = None,
     sudo: Sudo | None = None,
+    given: int = 0,
     **more: Any,
 ) -> AsyncIterator[Account]:
-    """A line to the runner of an account, begun for this; `more` is for its brief."""
+    """A line to the runner of an account, begun for this; `given` is the highest serial it had; `more` is for its brief."""
     transport = AsyncsshTransport(state=tmp_path, strict=None, ssh_config=(), say=print)
     reports: list[Report] = []
     words = {"uid": secrets.token_hex(16), "token": secrets.token_hex(8), "lease": 60.0, **more}
@@ -114,7 +115,7 @@ async def entered(
         sudo=sudo,
     )
     try:
-        await link.open([], given=0, deliver=reports.append, deadline=40)
+        await link.open([], given=given, deliver=reports.append, deadline=40)
         link.ready()
         yield Account(link, reports)
     finally:

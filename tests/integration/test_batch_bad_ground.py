@@ -135,6 +135,27 @@ def test_a_state_that_is_taken_away_under_a_run_ends_it_and_is_said(
     assert done.code == 6 and "was removed or replaced" in done.err, (done.code, done.err)
 
 
+def test_what_is_damaged_in_a_store_is_named_and_not_taken_for_a_bug(hostler: Hostler) -> None:
+    assert hostler("batch", *ONE, "--", "echo", ":::", *"abc").code == 0
+    file = hostler.folder / "state" / "store.db"
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("UPDATE run SET spec = 'rubbish'")
+        db.execute("UPDATE worker SET host = '[1]'")
+        db.commit()
+    whole = file.read_bytes()
+    told = [hostler("status", "last"), hostler("batch", "--resume", "last"), hostler("report", "last")]
+    for place in (3, 60, 4000):
+        spoilt = bytearray(whole)
+        for at in range(4096 + place, len(whole), 2 * 4096):
+            spoilt[at] ^= 0xFF
+        file.write_bytes(spoilt)
+        told += [hostler("runs"), hostler("status", "last")]
+    assert {done.code for done in told} <= {0, 6} and told[1].code == 6, [done.err for done in told]
+    for done in told:
+        assert "bug in hostler" not in done.err and done.err.count("\n") <= 2, done.err
+    assert "damaged" in told[1].err
+
+
 @pytest.mark.slow
 def test_a_store_that_another_program_holds_is_waited_for_and_said(
     hostler: Hostler, effects: Effects

@@ -60,6 +60,10 @@ def test_jobs_begin_in_the_folder_that_was_named(hostler: Hostler, effects: Effe
     place = hostler.folder / "there now"
     place.mkdir()
     assert hostler("batch", *ALL, "-q", "--workdir", str(place), "--", "pwd", ":::", "").lines == [str(place)]
+    trap = hostler.folder / "a\ntouch x; echo 'b"
+    trap.mkdir()
+    within = hostler("batch", *ONE, "-q", "--workdir", str(trap), "--", "ls; basename {}", ":::", "c")
+    assert within.lines == ["c"]
     home = [str(hostler.lab.home)]
     assert hostler("batch", *ONE, "-q", "--workdir", "~/.", "--", "sh", "-c", "pwd", ":::", "a").lines == home
 

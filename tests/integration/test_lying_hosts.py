@@ -121,6 +121,18 @@ def test_a_second_result_of_an_attempt_is_neither_printed_nor_kept(hostler: Host
     assert "once" in done.lines and "gap" not in done.err
 
 
+def test_a_flood_of_reasons_and_beginnings_is_one_line_of_news(hostler: Hostler, lying) -> None:
+    flood = b"".join(wire.frame(wire.R_HELD, b"reason %d" % n) for n in range(5000))
+
+    def lie(serial: int) -> bytes:
+        began = wire.frame(wire.R_BEGAN, wire.BEGAN.pack(serial, 1e8)) * 5000
+        return flood + began + result(serial, b"told\n", elapsed=9.5e8)
+
+    done = hostler(*lying(HELLO, lie), "--", "sleep 0.3; echo {}", ":::", *"abcd")
+    assert done.code == 0 and "told" in done.lines, (done.lines, done.err)
+    assert done.err.count("reason") <= 2, done.err
+
+
 @pytest.mark.slow
 def test_jobs_of_a_host_that_talks_nonsense_are_done_elsewhere_after_its_lease(
     hostler: Hostler, lying

@@ -150,6 +150,6 @@ async def test_the_line_may_break_and_the_runner_is_found_again(town: Town, tmp_
     async with entered(town, "anna", tmp_path, sudo=Sudo("deploy")) as account:
         first = (await account.sh("echo $PPID")).out
         names: dict[str, Any] = {"uid": account.link._hello["uid"], "token": account.link._hello["token"]}
-        async with entered(town, "anna", tmp_path, sudo=Sudo("deploy"), **names) as again:
+        async with entered(town, "anna", tmp_path, sudo=Sudo("deploy"), given=1, **names) as again:
             again.last = 1
             assert (await again.sh("echo $PPID")).out == first

@@ -13,7 +13,7 @@ from hostler.links.brief import Brief
 from hostler.links.runner import CREDIT, RunnerLink
 from hostler.links.sudo import Sudo
 from hostler.model.hosts import Host
-from hostler.model.reports import Down, Output, Report
+from hostler.model.reports import Down, Output, Renewed, Report
 from hostler.remote.runner import wire
 
 HELLO = {
@@ -83,6 +83,13 @@ async def test_a_host_that_sends_more_than_it_may_is_not_listened_to(frames: lis
     # Not asked again at once, or it would hold for ever what is sent to it again each time.
     assert isinstance(reports[-1], Down) and reports[-1].fatal and why in reports[-1].why
     assert sum(len(report.data) for report in reports if isinstance(report, Output)) <= CREDIT
+
+
+async def test_renewals_of_times_that_can_not_be_do_no_harm() -> None:
+    times = (0, 1, (1 << 64) - 1)
+    reports = await listened(*(wire.frame(wire.R_RENEWED, wire.NUMBER.pack(time)) for time in times))
+    rtts = [report.rtt for report in reports if isinstance(report, Renewed)]
+    assert len(rtts) == len(times) and all(0 <= rtt < 1e12 for rtt in rtts)
 
 
 async def test_a_login_that_prints_without_end_is_left_once_it_has_said_enough() -> None:

@@ -10,7 +10,7 @@ from hostler.engine import facts as f
 from hostler.engine.batch import Batch
 from hostler.engine.hands import STRIKES, SUSPECT, Line
 from hostler.engine.trust import PROOF
-from hostler.engine.turn import step
+from hostler.engine.turn import PUT_UP_WITH, step
 from hostler.model.events import (
     AttemptDispatched,
     AttemptEnded,
@@ -24,7 +24,7 @@ from hostler.model.events import (
 from hostler.model.health import LONGEST_REST, REST, Fault, Health
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, JobState, Queued
-from hostler.model.reports import Began, Hello, Lost, Refused, Report, Result, Standing
+from hostler.model.reports import Began, Hello, Lost, Refused, Report, Result, Revoked, Standing
 from hostler.model.requests import Add
 from hostler.model.runs import BatchRows, BatchSpec, Worker
 
@@ -173,6 +173,30 @@ def test_a_host_that_refuses_rests_is_probed_by_one_job_and_has_its_full_share_o
     effects = play.hear(1, done(serial, code=1))
     assert play.happened(HostTrusted) == 1 and len(sent(effects)) >= 4
     assert play.batch.counts[JobState.FAILED] == 1
+
+
+def test_a_host_that_gives_jobs_back_unasked_rests_like_one_that_refuses_them() -> None:
+    play = Play(9, workers=1)
+    play.up(1, slots=4)
+    held = list(play.batch.hands[1].open)
+    given, effects = 0, Effects()
+    for _ in range(100):
+        effects = play.hear(1, *(Revoked(serial) for serial in held))
+        given += len(held)
+        if rests(effects):
+            break
+        held = [serial for e in effects if isinstance(e, f.Send) for serial, *_ in e.attempts]
+    assert 4 + PUT_UP_WITH < given < 40 and not sent(effects)
+    assert play.batch.counts[JobState.QUEUED] == 9
+    assert "it gives jobs back unasked" in play.last(HostStruck).why
+
+
+def test_a_host_that_gives_back_what_it_was_asked_for_is_not_struck() -> None:
+    play = Play(40, workers=1)
+    play.up(1, slots=30)
+    play.turn(f.StopWanted("enough"))
+    effects = play.hear(1, *(Revoked(serial) for serial in list(play.batch.hands[1].open)))
+    assert not rests(effects) and not play.happened(HostStruck)
 
 
 def test_a_probe_that_runs_long_enough_is_as_good_as_one_that_ends() -> None:

@@ -16,6 +16,7 @@ from hostler.model.reports import Began, Lost, Refused, Renewed, Report, Result,
 
 #: Hosts that may be lost while a job runs there before it is quarantined: it must be what kills them.
 KILLS = 3
+UNASKED = "its host gave it back unasked"
 WITHOUT_END = (Ending.REVOKED, Ending.INTERRUPTED)
 
 
@@ -41,7 +42,8 @@ def heard(batch: Batch, hand: Hand, report: Report, output: OutputRef | None) ->
             batch.happen(AttemptStarted(at=batch.at - report.ago, job=held.queued.job, n=held.n))
             trust.probed(batch, hand)
     elif isinstance(report, Revoked):
-        give_back(batch, hand, held, "")
+        hand.unasked += not held.taken_back
+        give_back(batch, hand, held, "" if held.taken_back else UNASKED)
     elif isinstance(report, Refused):
         give_back(batch, hand, held, report.why)
     elif isinstance(report, Lost):

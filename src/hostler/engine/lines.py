@@ -136,6 +136,8 @@ def end_all(batch: Batch, hand: Hand) -> None:
     """Have a worker give back what it has not started, and end the rest, unless that is let end by itself."""
     if hand.line is Line.UP and hand.open:
         serials = tuple(sorted(hand.open))
+        for held in hand.open.values():
+            held.taken_back = not held.started
         batch.effects.append(TakeBack(hand.id, serials))
         if not batch.draining:
             batch.effects.append(End(hand.id, serials))
@@ -153,6 +155,7 @@ def call_back(batch: Batch, hand: Hand) -> None:
 def cancel(batch: Batch, hand: Hand, serial: int) -> None:
     """Have a worker give an attempt back, or end it when it has begun."""
     if hand.line is Line.UP:
+        hand.open[serial].taken_back = not hand.open[serial].started
         batch.effects += [TakeBack(hand.id, (serial,)), End(hand.id, (serial,), Ending.CANCELLED)]
 
 

@@ -102,6 +102,8 @@ def retire(batch: Batch, hand: Hand, job: int) -> None:
     batch.happen(HostRetired(at=batch.at, worker=hand.id, why=why, job=job))
     serials = tuple(serial for serial, held in sorted(hand.open.items()) if not held.started)
     if hand.line is Line.UP and serials:
+        for serial in serials:
+            hand.open[serial].taken_back = True
         batch.effects.append(TakeBack(hand.id, serials))
 
 

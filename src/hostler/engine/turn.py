@@ -36,6 +36,9 @@ from hostler.model.events import Event, HostReleased
 from hostler.model.jobs import JobState
 from hostler.model.reports import Refused
 
+#: Jobs in a row, beyond its slots, that a host may give back unasked before it is taken for one that can't work.
+PUT_UP_WITH = 8
+
 
 def step(batch: Batch, facts: Iterable[Fact], *, at: float) -> tuple[list[Event], list[Effect]]:
     """Take in facts; the events to commit, then the effects to perform once they are."""
@@ -54,6 +57,8 @@ def judge(batch: Batch, fact: Fact) -> None:
         attempts.heard(batch, hand, fact.report, fact.output)
         if isinstance(fact.report, Refused):
             lines.refused(batch, hand, fact.report.why)
+        elif hand.unasked > hand.slots + PUT_UP_WITH:
+            lines.refused(batch, hand, "it gives jobs back unasked")
     elif isinstance(fact, HostUp):
         lines.up(batch, batch.hands[fact.worker], fact)
     elif isinstance(fact, HostDown):

@@ -6,12 +6,13 @@ It must never lose a difference: what was packed comes back equal. Readers pass 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from msgspec import Struct
 
-from hostler.errors import UsageError
+from hostler.errors import HostlerError, StoreError, UsageError
 from hostler.model.hosts import Host
 from hostler.model.runs import BatchSpec
 
@@ -45,11 +46,12 @@ def host_to_json(host: Host) -> str:
 
 
 def host_from_json(text: str) -> Host:
-    """The Host that `host_to_json` wrote."""
-    facts = _known(Host, json.loads(text))
-    facts["tags"] = frozenset(facts.get("tags", ()))
-    facts["vars"] = tuple((name, value) for name, value in facts.get("vars", ()))
-    return Host(**facts)
+    """The Host that `host_to_json` wrote. Raises StoreError for what it can't have written."""
+    with _whole("host"):
+        facts = _known(Host, json.loads(text))
+        facts["tags"] = frozenset(facts.get("tags", ()))
+        facts["vars"] = tuple((name, value) for name, value in facts.get("vars", ()))
+        return Host(**facts)
 
 
 def spec_to_json(spec: BatchSpec) -> str:
@@ -58,10 +60,22 @@ def spec_to_json(spec: BatchSpec) -> str:
 
 
 def spec_from_json(text: str) -> BatchSpec:
-    """The spec that `spec_to_json` wrote."""
-    facts = _known(BatchSpec, json.loads(text))
-    facts["providers"] = tuple(facts.get("providers", ()))
-    return BatchSpec(**facts)
+    """The spec that `spec_to_json` wrote. Raises StoreError for what it can't have written."""
+    with _whole("run"):
+        facts = _known(BatchSpec, json.loads(text))
+        facts["providers"] = tuple(facts.get("providers", ()))
+        return BatchSpec(**facts)
+
+
+@contextmanager
+def _whole(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (HostlerError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise StoreError(
+            f"the store is damaged: what it has on record of a {what} makes no sense ({error})"[:300]
+            + "; go on with a copy of it, or set HOSTLER_STATE_DIR to another folder"
+        ) from error
 
 
 def _known(kind: type[Struct], facts: dict[str, Any]) -> dict[str, Any]:

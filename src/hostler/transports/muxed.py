@@ -164,6 +164,7 @@ class Muxed(asyncio.Protocol):
         self._ending = self._loop.create_task(self._tell())
 
     async def _tell(self) -> None:
+        why: Exception | None = None
         try:
             why = await self._ended(self._leaving)
         finally:
