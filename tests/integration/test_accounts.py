@@ -103,7 +103,7 @@ async def entered(
     given: int = 0,
     **more: Any,
 ) -> AsyncIterator[Account]:
-    """A line to the runner of an account, begun for this; `given` is the highest serial it had; `more` is for its brief."""
+    """A line to the runner of an account, begun for this; `given` is its highest serial, `more` is for its brief."""
     transport = AsyncsshTransport(state=tmp_path, strict=None, ssh_config=(), say=print)
     reports: list[Report] = []
     words = {"uid": secrets.token_hex(16), "token": secrets.token_hex(8), "lease": 60.0, **more}
