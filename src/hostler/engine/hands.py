@@ -42,7 +42,7 @@ class Line(Enum):
 
 
 class Try(Struct):
-    """An attempt that is open."""
+    """An attempt that is open. One sent `again` may have been taken back before, and nobody here knows of it."""
 
     queued: Queued
     n: int
@@ -50,6 +50,7 @@ class Try(Struct):
     serial: int
     started: bool = False
     taken_back: bool = False
+    again: bool = False
 
 
 class Hand(Struct):

@@ -39,6 +39,7 @@ def up(batch: Batch, hand: Hand, fact: HostUp) -> None:
         held = hand.open[serial]
         standing = Standing.LOST if gone else hello.standings.get(serial, Standing.UNKNOWN)
         if standing is Standing.UNKNOWN:
+            held.again = True
             again.append((serial, held.queued.job, held.n, held.queued.args))
         elif standing is Standing.LOST:
             why = "its host has forgotten it" if gone else "its runner died under it"
