@@ -93,6 +93,25 @@ def queued(*jobs: int, **more: Any) -> f.JobsLoaded:
     return f.JobsLoaded(tuple(Queued(job, (b"x",), **more) for job in jobs))
 
 
+# -- nonsense ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_that_ended_in_nonsense_is_made_anew_and_a_host_that_spoils_each_is_done_without() -> None:
+    """A job may have written into it. A host that always does would be sent the same jobs for ever."""
+    play = Play(9)
+    spoilt = f.HostDown(1, "its runner made no sense", nonsense=True)
+    for ended in (True, False):
+        for _ in range(STRIKES - 1):
+            play.up()
+            assert any(isinstance(effect, f.Connect) for effect in play.turn(spoilt, later=6.0))
+        if ended:
+            play.up()
+            play.hear(1, done(min(play.batch.hands[1].open)))
+            play.down(later=6.0)
+    play.up()
+    assert rests(play.turn(spoilt, later=6.0)) == [LONGEST_REST] and play.happened(HostLost) == 1
+
+
 # -- out of reach -----------------------------------------------------------------------------------------------------
 
 

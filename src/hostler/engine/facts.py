@@ -27,11 +27,15 @@ class HostUp(Struct, frozen=True):
 
 
 class HostDown(Struct, frozen=True):
-    """A worker's line is gone or could not be opened; `fatal` when another try soon would fail the same way."""
+    """A worker's line is gone or could not be opened; `fatal` when another try soon would fail the same way.
+
+    It was `nonsense` that ended it: what came from there made no sense.
+    """
 
     worker: int
     why: str
     fatal: bool = False
+    nonsense: bool = False
 
 
 class Heard(Struct, frozen=True):

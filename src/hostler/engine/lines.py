@@ -8,7 +8,7 @@ from __future__ import annotations
 from hostler.engine import attempts, trust
 from hostler.engine.batch import Batch
 from hostler.engine.facts import AskAfter, AwaitLease, End, Follow, HostDown, HostUp, Send, TakeBack
-from hostler.engine.hands import Hand, Line
+from hostler.engine.hands import STRIKES, Hand, Line
 from hostler.model.events import HostConnected, HostLost, HostOut, StopRequested
 from hostler.model.health import Fault
 from hostler.model.jobs import Ending, JobState
@@ -83,8 +83,11 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
         seconds = min(whole, max(0.0, whole - (batch.at - (hand.renewed or batch.at))))
         batch.effects.append(AwaitLease(hand.id, seconds, hand.went))
         until = hand.until = batch.at + seconds
-    if fact.fatal or (batch.ending and hand.failures):
-        give_up(batch, hand, fact)
+    hand.nonsense += fact.nonsense
+    # A job may have spoilt one line. A host that spoils each would be sent the same jobs for as long as it liked.
+    senseless = fact.nonsense and hand.nonsense >= STRIKES
+    if fact.fatal or senseless or (batch.ending and hand.failures):
+        give_up(batch, hand, fact, fatal=fact.fatal or senseless)
     elif hand.failures >= trust.patience(batch, hand, broke=broke):
         # Where work of ours is, somebody goes on knocking: it is waited for, though not by who only visits.
         knocks = bool(hand.open) and not (batch.spec.detached or batch.visiting)
@@ -113,14 +116,14 @@ def ended(batch: Batch, hand: Hand, by: str) -> None:
     batch.happen(HostLost(at=batch.at, worker=hand.id, why=why))
 
 
-def give_up(batch: Batch, hand: Hand, fact: HostDown) -> None:
+def give_up(batch: Batch, hand: Hand, fact: HostDown, *, fatal: bool) -> None:
     """Do without a worker; one that said no is asked once more, much later."""
     hand.line = Line.LOST
     if not hand.given_up:
-        fault = Fault.UNREACHABLE.value if fact.fatal else ""
+        fault = Fault.UNREACHABLE.value if fatal else ""
         batch.happen(HostLost(at=batch.at, worker=hand.id, why=fact.why, fault=fault))
     hand.out = hand.given_up = True
-    if fact.fatal:
+    if fatal:
         trust.second_look(batch, hand)
 
 

@@ -253,7 +253,7 @@ class BatchWork:
             self._spawn(link.close(forget=False, deadline=1.0))
             if not report.fatal:
                 self._news.trouble(worker, report.why)
-            self._inbox.put(HostDown(worker, report.why, report.fatal))
+            self._inbox.put(HostDown(worker, report.why, report.fatal, report.nonsense))
             return
         if isinstance(report, Held):
             self._news.held(worker, report.why)
