@@ -112,6 +112,21 @@ def test_a_line_that_ended_in_nonsense_is_made_anew_and_a_host_that_spoils_each_
     assert rests(play.turn(spoilt, later=6.0)) == [LONGEST_REST] and play.happened(HostLost) == 1
 
 
+def test_a_host_that_was_well_and_answers_in_other_words_is_as_one_out_of_reach_and_a_new_one_is_done_without() -> (
+    None
+):
+    """Somebody may just be mending its Python or its logins: what it holds is not to be given up for that."""
+    strange = f.HostDown(1, "its runner said: sh: 0: cannot open login", fatal=True, nonsense=True)
+    play = Play(9)
+    play.up()
+    for _ in range(3 * STRIKES):
+        assert any(isinstance(effect, f.Connect) for effect in play.turn(strange, later=6.0))
+    play.up()
+    assert not play.happened(HostLost) and play.batch.counts[JobState.OPEN]
+    play = Play(9)
+    assert rests(play.turn(strange)) == [LONGEST_REST] and play.happened(HostLost) == 1
+
+
 # -- out of reach -----------------------------------------------------------------------------------------------------
 
 

@@ -83,11 +83,14 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
         seconds = min(whole, max(0.0, whole - (batch.at - (hand.renewed or batch.at))))
         batch.effects.append(AwaitLease(hand.id, seconds, hand.went))
         until = hand.until = batch.at + seconds
-    hand.nonsense += fact.nonsense
-    # A job may have spoilt one line. A host that spoils each would be sent the same jobs for as long as it liked.
-    senseless = fact.nonsense and hand.nonsense >= STRIKES
-    if fact.fatal or senseless or (batch.ending and hand.failures):
-        give_up(batch, hand, fact, fatal=fact.fatal or senseless)
+    fatal = fact.fatal
+    if fact.nonsense and fatal:  # a host that was well may just be seen to: it is as one out of reach
+        fatal = not (hand.came or hand.open)
+    elif fact.nonsense:  # a job may have spoilt a line; who spoils each would be sent the same jobs for ever
+        hand.nonsense += 1
+        fatal = hand.nonsense >= STRIKES
+    if fatal or (batch.ending and hand.failures):
+        give_up(batch, hand, fact, fatal=fatal)
     elif hand.failures >= trust.patience(batch, hand, broke=broke):
         # Where work of ours is, somebody goes on knocking: it is waited for, though not by who only visits.
         knocks = bool(hand.open) and not (batch.spec.detached or batch.visiting)

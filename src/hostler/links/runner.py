@@ -236,7 +236,7 @@ class RunnerLink:
             while True:
                 await self._more.wait()
                 await stream.drain()
-                self._undrained = 0
+                self._undrained = self._unanswered = 0  # what we say moves on, however slowly
                 self._some()
 
     def _some(self) -> None:

@@ -336,7 +336,8 @@ class BatchWork:
                 deadline=self._setting.connect_timeout,
             )  # fmt: skip
         except (HostRefused, RunnerFailed) as error:
-            self._inbox.put(HostDown(worker.id, error.why, fatal=True))
+            nonsense = isinstance(error, RunnerFailed)
+            self._inbox.put(HostDown(worker.id, error.why, fatal=True, nonsense=nonsense))
         except HostError as error:
             self._news.trouble(worker.id, error.why)
             self._inbox.put(HostDown(worker.id, error.why))
