@@ -119,7 +119,7 @@ def test_state_on_a_network_file_system_is_refused_and_nothing_is_made_there(
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("how", ["removed", "replaced by a copy"])
+@pytest.mark.parametrize("how", ["removed", "replaced by a copy", "replaced by a file"])
 def test_a_state_that_is_taken_away_under_a_run_ends_it_and_is_said(
     hostler: Hostler, effects: Effects, how: str
 ) -> None:
@@ -128,7 +128,9 @@ def test_a_state_that_is_taken_away_under_a_run_ends_it_and_is_said(
     effects.wait(2, "begun")
     state = hostler.folder / "state"
     state.rename(hostler.folder / "away")
-    if how != "removed":
+    if how == "replaced by a file":
+        state.write_text("")
+    elif how != "removed":
         shutil.copytree(hostler.folder / "away", state, ignore=shutil.ignore_patterns("*.sock"))
     effects.go()
     done = running.wait()

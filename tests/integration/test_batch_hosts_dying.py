@@ -86,3 +86,20 @@ def test_a_line_on_which_nothing_is_heard_any_more_is_given_up_and_its_jobs_go_o
         done = running.wait()
     assert done.code == 0, done.err
     assert effects.counts == {f"{word} {job}": 1 for word in ("begun", "done") for job in "abcd"}
+
+
+def test_a_host_whose_logins_are_being_mended_is_called_again_and_keeps_its_jobs(
+    own: Hostler, effects: Effects
+) -> None:
+    running = own.start("batch", *ALL, "-j", "2", *effects.waiting(*"abcdef"))
+    effects.wait(4, "begun")
+    assert own("sandbox", "faults", "sandbox1", "no-python").code == 0
+    login = own.lab.path / own.lab.id(own.lab.shared(2)[0]) / "login"
+    assert login.exists()
+    login.write_text("echo 'half of a login' >&2; exit 2\n")
+    wait_until(lambda: "half of a login" in running.err)
+    assert own("sandbox", "faults", "sandbox1", "clear").code == 0
+    effects.go()
+    done = running.wait()
+    assert done.code == 0, done.err
+    assert effects.counts == {f"{what} {job}": 1 for job in "abcdef" for what in ("begun", "done")}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from hostler.engine import facts as f
-from hostler.engine.hands import Line
+from hostler.engine.hands import STRIKES, Line
 from hostler.model.events import AttemptEnded, HostLost, HostStruck
+from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, JobState
 from hostler.model.reports import Began
+from hostler.model.requests import Add
 from hostler.model.runs import DETACHED
 from tests.unit.test_trust import Effects, Play, rests, sent
 
@@ -47,6 +49,17 @@ def test_jobs_of_a_machine_that_has_ended_are_lost_at_once_and_go_to_others() ->
     assert [each.kills for each in ended].count(1) == 1  # the one that had begun
     assert {job for worker, job in sent(effects) if worker == 2} == held
     assert batch.last(HostLost).why == "its machine has ended, sandbox says"
+
+
+def test_a_host_that_is_added_anew_after_its_machine_has_ended_is_tried_again_like_any_other() -> None:
+    batch = play(4)
+    batch.up(2)
+    batch.down(1)
+    batch.turn(f.MachineEnded(1, "sandbox"))
+    batch.turn(f.Asked(1, "me", "add", Add(hosts=(Host(name="h1", address="h1"),))))
+    (rest,) = [rest for _ in range(STRIKES) for rest in rests(batch.down(1))]
+    effects = batch.turn(f.Rested(1), later=rest)
+    assert any(isinstance(effect, f.Connect) for effect in effects)
 
 
 def test_a_machine_that_has_ended_is_neither_struck_nor_tried_again() -> None:

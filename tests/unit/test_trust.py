@@ -24,9 +24,9 @@ from hostler.model.events import (
 from hostler.model.health import LONGEST_REST, REST, Fault, Health
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, JobState, Queued
-from hostler.model.reports import Began, Hello, Lost, Refused, Report, Result, Revoked, Standing
+from hostler.model.reports import Began, Hello, Lost, Refused, Renewed, Report, Result, Revoked, Standing
 from hostler.model.requests import Add
-from hostler.model.runs import BatchRows, BatchSpec, Worker
+from hostler.model.runs import BatchRows, BatchSpec, OpenAttempt, Worker
 
 Effects = list[f.Effect]
 
@@ -91,6 +91,40 @@ def done(serial: int, code: int = 0) -> Result:
 
 def queued(*jobs: int, **more: Any) -> f.JobsLoaded:
     return f.JobsLoaded(tuple(Queued(job, (b"x",), **more) for job in jobs))
+
+
+# -- nonsense ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_that_ended_in_nonsense_is_made_anew_and_a_host_that_spoils_each_is_done_without() -> None:
+    """A job may have written into it. A host that always does would be sent the same jobs for ever."""
+    play = Play(9)
+    spoilt = f.HostDown(1, "its runner made no sense", nonsense=True)
+    for ended in (True, False):
+        for _ in range(STRIKES - 1):
+            play.up()
+            assert any(isinstance(effect, f.Connect) for effect in play.turn(spoilt, later=6.0))
+        if ended:
+            play.up()
+            play.hear(1, done(min(play.batch.hands[1].open)))
+            play.down(later=6.0)
+    play.up()
+    assert rests(play.turn(spoilt, later=6.0)) == [LONGEST_REST] and play.happened(HostLost) == 1
+
+
+def test_a_host_that_was_well_and_answers_in_other_words_is_as_one_out_of_reach_and_a_new_one_is_done_without() -> (
+    None
+):
+    """Somebody may just be mending its Python or its logins: what it holds is not to be given up for that."""
+    strange = f.HostDown(1, "its runner said: sh: 0: cannot open login", fatal=True, nonsense=True)
+    play = Play(9)
+    play.up()
+    for _ in range(3 * STRIKES):
+        assert any(isinstance(effect, f.Connect) for effect in play.turn(strange, later=6.0))
+    play.up()
+    assert not play.happened(HostLost) and play.batch.counts[JobState.OPEN]
+    play = Play(9)
+    assert rests(play.turn(strange)) == [LONGEST_REST] and play.happened(HostLost) == 1
 
 
 # -- out of reach -----------------------------------------------------------------------------------------------------
@@ -197,6 +231,39 @@ def test_a_host_that_gives_back_what_it_was_asked_for_is_not_struck() -> None:
     play.turn(f.StopWanted("enough"))
     effects = play.hear(1, *(Revoked(serial) for serial in list(play.batch.hands[1].open)))
     assert not rests(effects) and not play.happened(HostStruck)
+
+
+def test_what_was_taken_back_before_our_time_is_not_held_against_the_host() -> None:
+    """A second Ctrl-C may leave before the host's word of that is on record: who resumes sends it all again."""
+    play, jobs = Play(1), range(1, 41)
+    held = [
+        OpenAttempt(
+            job=job, n=1, worker=1, serial=job, args=(b"x",), tries=0, started=False, dispatched_at=900.0
+        )
+        for job in jobs
+    ]
+    host = Host(name="h1", address="h1")
+    worker = Worker(id=1, host=host, token="t", spool="s1", serial=40)
+    counts = {JobState.OPEN: 40}
+    play.batch = Batch.load(BatchRows(spec=BatchSpec(), counts=counts, open=tuple(held), workers=(worker,)))
+    play.turn()
+    assert sent(play.up()) == [(1, job) for job in jobs]
+    play.hear(1, *(Revoked(serial) for serial in jobs))
+    assert not play.happened(HostStruck) and play.batch.counts[JobState.QUEUED] == 40
+    assert sent(play.turn(queued(*jobs, attempts=1)))
+
+
+def test_a_host_that_gave_jobs_back_unasked_is_not_struck_again_for_other_words_of_it() -> None:
+    play = Play(60)
+    play.up()
+    while not play.happened(HostStruck):
+        play.hear(1, Revoked(min(play.batch.hands[1].open)))
+    play.turn(f.Rested(1), later=2.0)
+    for _ in range(STRIKES):
+        play.hear(1, Renewed(0.01), later=10.0)
+    assert play.happened(HostStruck) == 1
+    play.hear(1, *(Revoked(serial) for serial in list(play.batch.hands[1].open)))
+    assert play.happened(HostStruck) == 2
 
 
 def test_a_probe_that_runs_long_enough_is_as_good_as_one_that_ends() -> None:

@@ -42,8 +42,9 @@ def heard(batch: Batch, hand: Hand, report: Report, output: OutputRef | None) ->
             batch.happen(AttemptStarted(at=batch.at - report.ago, job=held.queued.job, n=held.n))
             trust.probed(batch, hand)
     elif isinstance(report, Revoked):
-        hand.unasked += not held.taken_back
-        give_back(batch, hand, held, "" if held.taken_back else UNASKED)
+        asked = held.taken_back or held.again
+        hand.unasked += not asked
+        give_back(batch, hand, held, "" if asked else UNASKED)
     elif isinstance(report, Refused):
         give_back(batch, hand, held, report.why)
     elif isinstance(report, Lost):

@@ -27,11 +27,16 @@ class HostUp(Struct, frozen=True):
 
 
 class HostDown(Struct, frozen=True):
-    """A worker's line is gone or could not be opened; `fatal` when another try soon would fail the same way."""
+    """A worker's line is gone or could not be opened; `fatal` when another try soon would fail the same way.
+
+    It was `nonsense` that ended it: what came from there made no sense, or was no answer of a program of ours.
+    A line that couldn't be opened for that is `fatal`, too.
+    """
 
     worker: int
     why: str
     fatal: bool = False
+    nonsense: bool = False
 
 
 class Heard(Struct, frozen=True):

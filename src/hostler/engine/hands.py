@@ -42,7 +42,7 @@ class Line(Enum):
 
 
 class Try(Struct):
-    """An attempt that is open."""
+    """An attempt that is open. One sent `again` may have been taken back before, and nobody here knows of it."""
 
     queued: Queued
     n: int
@@ -50,6 +50,7 @@ class Try(Struct):
     serial: int
     started: bool = False
     taken_back: bool = False
+    again: bool = False
 
 
 class Hand(Struct):
@@ -75,6 +76,8 @@ class Hand(Struct):
     retired: bool = False
     #: Jobs in a row that it gave back though nobody had asked for them.
     unasked: int = 0
+    #: Lines in a row that ended in nonsense, with no job ended in between.
+    nonsense: int = 0
     #: Whether it could not be had for so long that it was struck, or was given up, and has not answered since.
     out: bool = False
     given_up: bool = False
@@ -97,7 +100,7 @@ class Hand(Struct):
 
         The second matters where jobs differ much: seven slots may be quick while the eighth works for an hour.
         """
-        self.refusals = self.unasked = 0
+        self.refusals = self.unasked = self.nonsense = 0
         self.ended = at
         self.pace = elapsed if self.pace is None else self.pace + (elapsed - self.pace) * 0.1
         self.counted += 1

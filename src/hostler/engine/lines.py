@@ -8,7 +8,7 @@ from __future__ import annotations
 from hostler.engine import attempts, trust
 from hostler.engine.batch import Batch
 from hostler.engine.facts import AskAfter, AwaitLease, End, Follow, HostDown, HostUp, Send, TakeBack
-from hostler.engine.hands import Hand, Line
+from hostler.engine.hands import STRIKES, Hand, Line
 from hostler.model.events import HostConnected, HostLost, HostOut, StopRequested
 from hostler.model.health import Fault
 from hostler.model.jobs import Ending, JobState
@@ -39,6 +39,7 @@ def up(batch: Batch, hand: Hand, fact: HostUp) -> None:
         held = hand.open[serial]
         standing = Standing.LOST if gone else hello.standings.get(serial, Standing.UNKNOWN)
         if standing is Standing.UNKNOWN:
+            held.again = True
             again.append((serial, held.queued.job, held.n, held.queued.args))
         elif standing is Standing.LOST:
             why = "its host has forgotten it" if gone else "its runner died under it"
@@ -82,8 +83,14 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
         seconds = min(whole, max(0.0, whole - (batch.at - (hand.renewed or batch.at))))
         batch.effects.append(AwaitLease(hand.id, seconds, hand.went))
         until = hand.until = batch.at + seconds
-    if fact.fatal or (batch.ending and hand.failures):
-        give_up(batch, hand, fact)
+    fatal = fact.fatal
+    if fact.nonsense and fatal:  # a host that was well may just be seen to: it is as one out of reach
+        fatal = not (hand.came or hand.open)
+    elif fact.nonsense:  # a job may have spoilt a line; who spoils each would be sent the same jobs for ever
+        hand.nonsense += 1
+        fatal = hand.nonsense >= STRIKES
+    if fatal or (batch.ending and hand.failures):
+        give_up(batch, hand, fact, fatal=fatal)
     elif hand.failures >= trust.patience(batch, hand, broke=broke):
         # Where work of ours is, somebody goes on knocking: it is waited for, though not by who only visits.
         knocks = bool(hand.open) and not (batch.spec.detached or batch.visiting)
@@ -112,14 +119,14 @@ def ended(batch: Batch, hand: Hand, by: str) -> None:
     batch.happen(HostLost(at=batch.at, worker=hand.id, why=why))
 
 
-def give_up(batch: Batch, hand: Hand, fact: HostDown) -> None:
+def give_up(batch: Batch, hand: Hand, fact: HostDown, *, fatal: bool) -> None:
     """Do without a worker; one that said no is asked once more, much later."""
     hand.line = Line.LOST
     if not hand.given_up:
-        fault = Fault.UNREACHABLE.value if fact.fatal else ""
+        fault = Fault.UNREACHABLE.value if fatal else ""
         batch.happen(HostLost(at=batch.at, worker=hand.id, why=fact.why, fault=fault))
     hand.out = hand.given_up = True
-    if fact.fatal:
+    if fatal:
         trust.second_look(batch, hand)
 
 

@@ -122,7 +122,7 @@ def add(batch: Batch, request: int, wish: Add) -> None:
         if hand.line in (Line.LOST, Line.RESTING):
             hand.line = Line.DOWN
         hand.failures = hand.refusals = hand.misses = 0
-        hand.resting = hand.retired = hand.out = hand.given_up = False
+        hand.resting = hand.retired = hand.out = hand.given_up = hand.gone = False
     if wish.hosts:
         said.append(counted(len(wish.hosts), "host"))
     wait = "; they wait for a resume" if wish.jobs and (batch.stopping or batch.visiting) else ""

@@ -54,10 +54,11 @@ def judge(batch: Batch, fact: Fact) -> None:
     """Take in one fact."""
     if isinstance(fact, Heard):
         hand = batch.hands[fact.worker]
+        before = hand.unasked
         attempts.heard(batch, hand, fact.report, fact.output)
         if isinstance(fact.report, Refused):
             lines.refused(batch, hand, fact.report.why)
-        elif hand.unasked > hand.slots + PUT_UP_WITH:
+        elif hand.unasked > max(before, hand.slots + PUT_UP_WITH):  # no other word is held against it
             lines.refused(batch, hand, "it gives jobs back unasked")
     elif isinstance(fact, HostUp):
         lines.up(batch, batch.hands[fact.worker], fact)

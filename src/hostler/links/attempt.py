@@ -361,7 +361,7 @@ class _UntilDown:
             self._down(Down(error.why))
         elif isinstance(error, ValueError):
             # A host is untrusted: whatever it sends ends its own line and nothing else.
-            self._down(Down(f"its sh made no sense ({error})"[:300]))
+            self._down(Down(f"its sh made no sense ({error})"[:300], nonsense=True))
         return isinstance(error, HostError | ValueError)
 
 

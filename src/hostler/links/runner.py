@@ -204,8 +204,7 @@ class RunnerLink:
             down = Down(error.why)
         except (ValueError, struct.error) as error:
             # A host is untrusted: whatever it sends ends its own line and nothing else.
-            # Nor is it asked again at once: it would be sent the same jobs, and hold them for as long as it liked.
-            down = Down(f"its runner made no sense ({error})"[:300], fatal=True)
+            down = Down(f"its runner made no sense ({error})"[:300], nonsense=True)
         finally:
             self._gone.set()
             self._deliver(self._mute or down)
@@ -237,7 +236,7 @@ class RunnerLink:
             while True:
                 await self._more.wait()
                 await stream.drain()
-                self._undrained = 0
+                self._undrained = self._unanswered = 0  # what we say moves on, however slowly
                 self._some()
 
     def _some(self) -> None:

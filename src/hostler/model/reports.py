@@ -104,10 +104,11 @@ class Renewed(Struct, frozen=True):
 
 
 class Down(Struct, frozen=True):
-    """The line is gone; `fatal` when another try would fail the same way."""
+    """The line is gone; `fatal` when another try would fail the same way, `nonsense` when what came made no sense."""
 
     why: str
     fatal: bool = False
+    nonsense: bool = False
 
 
 class Held(Struct, frozen=True):

@@ -150,10 +150,10 @@ class SqliteDatabase:
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """Which file is at this place; None for none."""
+    """Which file is at this place; None for none that we can reach."""
     try:
         found = os.stat(file)
-    except FileNotFoundError:
+    except OSError:
         return None
     return found.st_dev, found.st_ino
 

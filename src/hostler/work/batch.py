@@ -253,7 +253,7 @@ class BatchWork:
             self._spawn(link.close(forget=False, deadline=1.0))
             if not report.fatal:
                 self._news.trouble(worker, report.why)
-            self._inbox.put(HostDown(worker, report.why, report.fatal))
+            self._inbox.put(HostDown(worker, report.why, report.fatal, report.nonsense))
             return
         if isinstance(report, Held):
             self._news.held(worker, report.why)
@@ -336,7 +336,8 @@ class BatchWork:
                 deadline=self._setting.connect_timeout,
             )  # fmt: skip
         except (HostRefused, RunnerFailed) as error:
-            self._inbox.put(HostDown(worker.id, error.why, fatal=True))
+            nonsense = isinstance(error, RunnerFailed)
+            self._inbox.put(HostDown(worker.id, error.why, fatal=True, nonsense=nonsense))
         except HostError as error:
             self._news.trouble(worker.id, error.why)
             self._inbox.put(HostDown(worker.id, error.why))
