@@ -22,6 +22,7 @@ VERBS = {
     "explain": "Say why a job or a host is where it is.",
     "events": "Tell what happened in a run, in order.",
     "hosts": "List hosts, and how each has behaved over all runs.",
+    "shell": "Open a terminal on a host.",
     "doctor": "Say what would go wrong on hosts, and what mends it.",
     "stop": "End a run; what has not run waits for a resume.",
     "pause": "Start no more jobs of a run for the time being.",
@@ -37,7 +38,7 @@ VERBS = {
 }
 
 #: Those that read what stands right of the first `--` or `:::`.
-TAKES_MORE = ("batch", "add")
+TAKES_MORE = ("batch", "add", "shell")
 
 EXAMPLES = """\b
 Examples:

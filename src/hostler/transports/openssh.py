@@ -10,8 +10,8 @@ import asyncio
 import math
 import os
 import shlex
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -67,6 +67,32 @@ class Opened(Struct):
         return self.line.is_closed()
 
 
+class Terminal(Struct, frozen=True):
+    """An open line for a terminal: its control socket, the variables that go there, and whether it is over."""
+
+    control: str
+    env: dict[str, str]
+    is_closed: Callable[[], bool]
+
+    def words(self, command: str = "") -> list[str]:
+        """The command line that shows a terminal on this line, of a login shell or of `command`."""
+        names = [f"-oSendEnv={name}" for name in self.env]
+        more = [command] if command else []
+        return [
+            "ssh",
+            "-F",
+            "none",
+            "-S",
+            self.control,
+            *names,
+            "-oLogLevel=ERROR",
+            "-tt",
+            "--",
+            "line",
+            *more,
+        ]
+
+
 class OpensshTransport:
     """A ports.Transport over the ssh program.
 
@@ -110,6 +136,16 @@ class OpensshTransport:
         Raises Unreachable (worth another try), HostRefused (not), HostKeyMismatch.
         """
         return SshConnection(host, (await self._dial(host, deadline, ())).line)
+
+    @asynccontextmanager
+    async def terminal(self, host: Host, *, deadline: float) -> AsyncIterator[Terminal]:
+        """A line for a terminal, with the words that show one, while the block lasts. Raises as connect."""
+        opened = await self._dial(host, deadline, ())
+        answer, _ = await self._answer(host)
+        try:
+            yield Terminal(opened.control, dict(answer.env), opened.is_closed)
+        finally:
+            await SshConnection(host, opened.line).close()
 
     async def said(self, host: Host) -> dict[str, list[str]]:
         """What `ssh -G` says of a host. Raises HostRefused, Unreachable."""
