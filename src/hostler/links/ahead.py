@@ -51,6 +51,11 @@ class Ahead:
         except (TimeoutError, ValueError):
             return None
 
+    async def take_line(self, host: Host) -> Connection | None:
+        """The line alone. Raises HostError when it fails meanwhile."""
+        begun = await self.take(host)
+        return begun[0] if begun else None
+
     async def close(self, *, deadline: float) -> None:
         """Let go of all lines that nobody took, within `deadline` seconds."""
         for host in list(self._begun):
