@@ -19,23 +19,28 @@ from hostler.ports import View
 from hostler.stores.outputs import RunOutputs, part
 from hostler.stores.reading import Reader
 from hostler.stores.reads import endings
+from hostler.views.colours import wanted as colours
 from hostler.views.console import Console
+from hostler.views.fanjson import HostLines, Unseen
 from hostler.views.inorder import InOrder, Order
 from hostler.views.live import draws
 from hostler.views.running import RunningJobs
 from hostler.views.showing import JobOutput, LineOutput, Printer
+from hostler.views.tags import Tag
 from hostler.views.words import command_words
 from hostler.views.workerlogs import Told, WorkerLogs
-from hostler.wiring.wanted import Wanted
+from hostler.wiring.wanted import Fan, Wanted
 
 
 def output_by(
-    printer: Printer, console: Console, *, wanted: Wanted, order: Callable[[], Order]
-) -> JobOutput | LineOutput | InOrder:
+    printer: Printer, console: Console, *, wanted: Wanted, order: Callable[[], Order], fan: Fan | None = None
+) -> JobOutput | LineOutput | InOrder | Unseen:
     """Who prints what jobs write."""
+    if fan is not None and fan.form in ("json", "jsonl"):
+        return Unseen()
     if wanted.keep_order:
         return InOrder(printer, order)
-    if wanted.line_buffer:
+    if wanted.line_buffer or (fan is not None and fan.form == "lines"):
         return LineOutput(printer, console, later=asyncio.get_running_loop().call_later)
     return JobOutput(printer)
 
@@ -90,6 +95,39 @@ def files_beside(
         results = Results(Path(spec.results), fetch=fetch, read=read)
         results.begin(endings.all_ended(reader, run))
         yield results
+
+
+def prefixes(reader: Reader, run: int, console: Console) -> Tag:
+    """What stands before the lines of a fan-out's hosts."""
+    from hostler.stores.reads.batch import workers
+    from hostler.views.prefixes import Prefix, paint
+
+    console.paint = (
+        paint if draws(os.environ) and colours("auto", terminal=True, environ=os.environ) else None
+    )
+    return Prefix(worker.host.name for worker in workers(reader, run))
+
+
+def fan_views(
+    reader: Reader, run: int, fan: Fan, console: Console, *, read: Callable[[OutputRef, int], Iterable[bytes]]
+) -> tuple[View, ...]:
+    """What else is made of a fan-out's output. Raises UsageError."""
+    fetch = partial(endings.ended, reader, run)
+    made: list[View] = []
+    if fan.outdir:
+        from hostler.views.outdir import OutDir
+
+        outdir = OutDir(Path(fan.outdir), fetch=fetch, read=read)
+        outdir.begin()
+        made.append(outdir)
+    if fan.form in ("json", "jsonl"):
+
+        def write(data: bytes) -> None:
+            console.job_output(data)
+            console.flush()
+
+        made.append(HostLines(write, fetch=fetch, read=read, whole=fan.form == "json"))
+    return tuple(made)
 
 
 def worker_logs(
