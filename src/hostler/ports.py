@@ -43,8 +43,12 @@ class Stream(Protocol):
         """The next bytes of its stdout, b"" at its end. Raises LineLost when the line broke first."""
         ...
 
+    async def read_err(self) -> bytes:
+        """The same of its stderr, where that was asked for: a stream of its own, which holds the host back as well."""
+        ...
+
     def stderr_tail(self) -> bytes:
-        """The last few KiB that it wrote to stderr."""
+        """The last few KiB that it wrote to stderr, where nobody reads that."""
         ...
 
     async def close(self) -> None:
@@ -66,8 +70,11 @@ class Connection(Protocol):
         """
         ...
 
-    async def stream(self, command: str, *, deadline: float) -> Stream:
-        """Start a command line; `deadline` seconds bound the start only. Raises LineLost, HostRefused."""
+    async def stream(self, command: str, *, deadline: float, errors: bool = False) -> Stream:
+        """Start a command line; `deadline` seconds bound the start only. With `errors` its stderr is to be read, too.
+
+        Raises LineLost, HostRefused.
+        """
         ...
 
     async def put(self, data: bytes, path: str, *, mode: int = 0o600, deadline: float) -> None:

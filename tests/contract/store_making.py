@@ -36,11 +36,12 @@ async def accepted(
     uid: str = "a" * 32,
     hosts: Sequence[Host] = HOSTS,
     command: str = "hostler batch -- echo",
+    spec: BatchSpec = SPEC,
 ) -> int:
     """A batch in the store; its number."""
     return await store.create_batch(
         uid=uid,
-        spec=SPEC,
+        spec=spec,
         command=command,
         hosts=hosts,
         tokens=[f"{index:016x}" for index, _ in enumerate(hosts)],

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from hostler.errors import RunBusy, StaleEpoch, StoreError, UsageError
 from hostler.model.events import (
@@ -68,6 +69,17 @@ class StoreContract:
         )
         assert (row.created, row.started, row.command) == (AT, None, "hostler batch -- echo")
         assert row.counts == {"queued": 3}
+
+    async def test_each_job_of_a_fan_out_is_pinned_to_the_host_of_its_number(self, store: RowStore) -> None:
+        number = await accepted(store, 2, spec=replace(SPEC, fanout=True, waves="1,100%"))
+        assert run(store.reader, number).kind == "fanout"
+        assert await waiting(store, number) == [Queued(1, (b"1",), pin=1), Queued(2, (b"2",), pin=2)]
+        mine = await writer(store, number)
+        await mine.turn(dispatched(1), failed(1), dispatched(2, worker=2))
+        rows = await store.batch_rows(number)
+        assert rows.spec.waves == "1,100%" and [(each.job, each.pin) for each in rows.open] == [(2, 2)]
+        await mine.turn(JobsRequeued(at=AT, states=(int(JobState.FAILED),), count=1))
+        assert await waiting(store, number) == [Queued(1, (b"1",), 0, 1, pin=1)]
 
     async def test_runs_are_numbered_one_after_the_other(self, store: RowStore) -> None:
         assert [await accepted(store, 1, uid=letter * 32) for letter in "abc"] == [1, 2, 3]

@@ -26,7 +26,7 @@ class Talker:
     async def connect(self, host: Host, *, deadline: float) -> Talker:
         return self
 
-    async def stream(self, command: str, *, deadline: float) -> Talker:
+    async def stream(self, command: str, *, deadline: float, errors: bool = False) -> Talker:
         return self
 
     async def run(self, command: str, *, stdin: bytes, deadline: float, limit: int) -> Finished:
@@ -44,6 +44,9 @@ class Talker:
 
     def write(self, data: bytes) -> None:
         self.heard += data
+
+    async def read_err(self) -> bytes:
+        return b""
 
     def stderr_tail(self) -> bytes:
         return b""

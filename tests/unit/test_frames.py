@@ -100,7 +100,7 @@ class Liar:
     async def connect(self, host: Host, *, deadline: float) -> Liar:
         return self
 
-    async def stream(self, command: str, *, deadline: float) -> Liar:
+    async def stream(self, command: str, *, deadline: float, errors: bool = False) -> Liar:
         return self
 
     async def run(self, command: str, *, stdin: bytes, deadline: float, limit: int) -> Finished:
@@ -123,6 +123,9 @@ class Liar:
     def nonce(self, data: bytes) -> bytes:
         found = re.search(rb"echo hostler-sh ([0-9a-f]+)\n", data)
         return found[1] if found else b""
+
+    async def read_err(self) -> bytes:
+        return b""
 
     def stderr_tail(self) -> bytes:
         return b""

@@ -72,7 +72,7 @@ def test_the_reference_of_a_difference_ended_well_and_is_what_most_said() -> Non
     )
     text = b"".join(difference(found.groups(), colour=False, shown=visible_stream)).decode()
     assert text == (
-        "--- n[1-2] (2)\n+++ n3 (1)\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
+        "--- n[1-2] (2)\n+++ n3\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
         "--- n[1-2] (2)\n+++ m[0-4] (5): exit 2\n@@ -1,2 +0,0 @@\n-a\n-b\n"
     )
 
@@ -81,7 +81,7 @@ def test_the_same_text_with_another_end_is_still_a_difference() -> None:
     found = gathered(said("n1", b"a\n"), said("n2", b"a\n", "exit 1"))
     assert (
         b"".join(difference(found.groups(), colour=False, shown=visible_stream))
-        == b"--- n1 (1)\n+++ n2 (1): exit 1\n"
+        == b"--- n1\n+++ n2: exit 1\n"
     )
 
 

@@ -33,7 +33,7 @@ class Liar:
     async def connect(self, host: Host, *, deadline: float) -> Liar:
         return self
 
-    async def stream(self, command: str, *, deadline: float) -> Liar:
+    async def stream(self, command: str, *, deadline: float, errors: bool = False) -> Liar:
         return self
 
     async def read(self) -> bytes:
@@ -45,6 +45,9 @@ class Liar:
 
     def write(self, data: bytes) -> None:
         self.heard += data
+
+    async def read_err(self) -> bytes:
+        return b""
 
     def stderr_tail(self) -> bytes:
         return b""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hostler.clock import SystemClock
 from hostler.errors import UsageError
 from hostler.views.console import LONGEST_LINE, Console
+from hostler.views.outlet import Text
 from hostler.views.tags import ARGUMENTS, WHO, tag_of, tagged, tagged_stream
 
 PIECES = st.lists(st.text(alphabet="ab\n", max_size=6).map(str.encode), max_size=6)
@@ -72,8 +73,11 @@ def test_a_line_too_long_to_be_held_has_its_tag_once() -> None:
     seen: list[bytes] = []
 
     class Kept(Console):
-        def _put(self, stream: int, text: object, *, harmless: bool = False) -> None:
-            seen.append(text)  # type: ignore[arg-type]
+        def _put(
+            self, stream: int, text: Text, *, harmless: bool = False, tag: bytes = b"", within: bool = False
+        ) -> None:
+            assert isinstance(text, bytes)
+            seen.append(tagged(text, tag, within=within))
 
     null = os.open(os.devnull, os.O_WRONLY)
     console = Kept(null, null, terminal=(False, False))

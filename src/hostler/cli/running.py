@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Protocol
 
 from msgspec.structs import replace
 
-from hostler.cli.jobsource import JobSource
+from hostler.cli.fanned import asked_by_enter, last_lines, still_there
 from hostler.cli.leaving import may_still_run, with_secrets
 from hostler.cli.machines import Machines
 from hostler.cli.saying import say
@@ -40,12 +41,22 @@ from hostler.wiring.wanted import Wanted
 OFF_SCREEN = 1.0
 
 
+class Source(Protocol):
+    """Where a run's jobs come from; `skipped` are lines that were none."""
+
+    skipped: int
+
+    def jobs(self, *, check: Callable[[], None]) -> Iterable[tuple[tuple[bytes, ...], bytes]]:
+        """Every job, as arguments and content key."""
+        ...
+
+
 async def new_run(
     *,
     spec: BatchSpec,
     command: str,
     hosts: Sequence[Host],
-    source: JobSource,
+    source: Source,
     wanted: Wanted,
     reach: Reach,
     signals: Signals,
@@ -75,7 +86,7 @@ async def new_run(
 
 
 async def _accepted(
-    store: RowStore, spec: BatchSpec, command: str, hosts: Sequence[Host], source: JobSource, *,
+    store: RowStore, spec: BatchSpec, command: str, hosts: Sequence[Host], source: Source, *,
     wanted: Wanted, uid: str, machines: Machines, signals: Signals,
 ) -> Claim:  # fmt: skip
     """Launch what is to be launched, put the jobs on disk, and take the run; or leave nothing behind."""
@@ -216,7 +227,8 @@ async def _work(
     run = await open_batch(
         store, claim, wanted=wanted, console=console, reach=reach, ask_providers=machines.ended
     )
-    if not wanted.quiet:
+    fanout = run.work.batch.spec.fanout
+    if not wanted.quiet and not fanout:
         progress = run.progress()
         console.note(
             f"batch {claim.run}: {counted(progress.total, 'job')}, {counted(progress.hosts_total, 'host')}"
@@ -228,11 +240,11 @@ async def _work(
     console.flush()
 
     def stop(number: int) -> None:
+        what = "ending running jobs, the others wait for a resume"
+        if fanout:
+            what = f"ending what runs ({still_there(run)})"
         run.stop(number, name(number))
-        console.note(
-            f"hostler: {name(number)}: ending running jobs, the others wait for a resume; "
-            "once more leaves at once"
-        )
+        console.note(f"hostler: {name(number)}: {what}; once more leaves at once")
         console.flush()
 
     def waits(number: int) -> None:
@@ -246,7 +258,8 @@ async def _work(
     code = None
     try:
         signals.asks(stop)
-        code = await run.go()
+        with asked_by_enter(run, console):
+            code = await run.go()
         signals.asks(waits)
         _report(store, claim.run, wanted=wanted, signal_number=run.signal, console=console)
         console.flush(now=True)
@@ -293,9 +306,12 @@ def _report(
 ) -> int:
     """Print the final report, or where nobody wants one a line if all is not well; the run's exit code."""
     from hostler.cli.looking import brief, report_text
+    from hostler.stores.reads.batch import spec
 
     text, code = report_text(store.reader, number, signal=signal_number, colour=wanted.colour)
-    if wanted.quiet:
+    if spec(store.reader, number).fanout:
+        text = last_lines(store.reader, number, quiet=wanted.quiet)
+    elif wanted.quiet:
         text = "".join(f"hostler: {line}\n" for line in brief(store.reader, number, signal=signal_number))
     if console is not None and text:
         console.report(text)

@@ -17,7 +17,7 @@ from hostler.stores.folder import state_dir
 from hostler.wiring.reaching import Reach
 
 if TYPE_CHECKING:
-    from hostler.cli.jobsource import JobSource
+    from hostler.cli.running import Source
     from hostler.model.hosts import Host
     from hostler.model.runs import BatchSpec
     from hostler.wiring.wanted import Wanted
@@ -27,13 +27,13 @@ CLOSING = 1.0
 
 
 async def begin(
-    *, spec: BatchSpec, command: str, hosts: Sequence[Host], source: JobSource, wanted: Wanted
+    *, spec: BatchSpec, command: str, hosts: Sequence[Host], source: Source, wanted: Wanted
 ) -> int:
     """Begin a batch and work on it; the exit code."""
-    reach = Reach(state_dir(), wanted=wanted.on(spec))
+    reach = Reach(state_dir(), wanted=wanted.on(spec), bare=spec.oneshot)
     with Signals() as signals:
         try:
-            await _ready(reach, [] if spec.as_user else hosts, signals)
+            await _ready(reach, _first(spec, hosts), signals)
             from hostler.cli.running import new_run
 
             return await new_run(
@@ -52,6 +52,13 @@ async def begin(
         finally:
             await reach.ahead.close(deadline=CLOSING)
             await reach.transport.close()
+
+
+def _first(spec: BatchSpec, hosts: Sequence[Host]) -> Sequence[Host]:
+    """The hosts that may be called before anything is known of the run."""
+    if spec.oneshot:
+        return [] if spec.waves else hosts[: spec.forks]
+    return [] if spec.as_user else hosts
 
 
 async def _ready(reach: Reach, hosts: Sequence[Host], signals: Signals) -> None:

@@ -14,6 +14,7 @@ import hostler
 
 #: Verb: what it does, in the order of the help. Each is `command` of hostler.cli.<verb>.
 VERBS = {
+    "run": "Run one command on many hosts, now.",
     "batch": "Spread shell jobs over hosts, each done once.",
     "runs": "List the runs, newest first.",
     "status": "Show how a run stands: jobs, hosts, what is open.",
@@ -38,7 +39,7 @@ VERBS = {
 }
 
 #: Those that read what stands right of the first `--` or `:::`.
-TAKES_MORE = ("batch", "add", "shell")
+TAKES_MORE = ("run", "batch", "add", "shell")
 
 EXAMPLES = """\b
 Examples:

@@ -157,9 +157,9 @@ def ended(batch: Batch, hand: Hand, held: Try, *, ending: Ending, then: JobState
 
 
 def requeue(batch: Batch, queued: Queued, *, last: bool) -> None:
-    """A job waits again. One that the store's order would bring later anyway is left to it."""
+    """A job waits again. One that the store would bring later anyway is left to it, unless a line is held for it."""
     if queued.job in batch.cancelling:
         return
-    if (queued.tries, queued.job) > batch.cursor:
+    if queued.pin is None and (queued.tries, queued.job) > batch.cursor:
         return
     batch.take_in(queued, first=not last)

@@ -41,6 +41,7 @@ from hostler.model.health import Health
 from hostler.model.jobs import JobState, Queued
 from hostler.model.retrying import RetryRule, delay_before
 from hostler.model.runs import BatchRows, BatchSpec
+from hostler.model.waves import Waves
 
 
 class Batch:
@@ -66,6 +67,9 @@ class Batch:
         self.window: deque[Queued] = deque()
         self.later: list[tuple[float, int, Queued]] = []
         self.suspects: deque[Queued] = deque()
+        #: And those that one worker alone may be given, by that.
+        self.pinned: dict[int, deque[Queued]] = {}
+        self.waves = Waves.parse(spec.waves) if spec.waves else None
         self.cursor = (0, 0)
         self.loading = False
         #: Workers that were struck in this turn.
@@ -102,7 +106,7 @@ class Batch:
             )  # fmt: skip
         batch.health.update(rows.health)
         for row in rows.open:
-            queued = Queued(row.job, row.args, row.tries, row.n, kills=row.kills)
+            queued = Queued(row.job, row.args, row.tries, row.n, kills=row.kills, pin=row.pin)
             hand = batch.hands[row.worker]
             hand.renewed = rows.last_seen or 0.0
             hand.open[row.serial] = Try(queued, row.n, row.worker, row.serial, row.started)
@@ -179,7 +183,8 @@ class Batch:
     @property
     def here(self) -> int:
         """How many waiting jobs are here; the store holds the others."""
-        return len(self.window) + len(self.later) + len(self.suspects)
+        some = len(self.window) + len(self.later) + len(self.suspects)
+        return some + sum(map(len, self.pinned.values())) if self.pinned else some
 
     @property
     def ready(self) -> int:
@@ -189,6 +194,7 @@ class Batch:
     def numbers(self) -> set[int]:
         """The waiting jobs that are here, by their numbers."""
         some = {queued.job for queued in self.window}
+        some.update(queued.job for waiting in self.pinned.values() for queued in waiting)
         return some.union((job for _, job, _ in self.later), (queued.job for queued in self.suspects))
 
     def take_in(self, queued: Queued, *, first: bool = False) -> None:
@@ -200,6 +206,8 @@ class Batch:
         if due > self.at:
             if len(self.later) < OPEN_LIMIT:  # beyond that it waits in the store
                 heappush(self.later, (due, queued.job, queued))
+        elif queued.pin is not None:
+            self.pinned.setdefault(queued.pin, deque()).append(queued)
         elif queued.kills >= SUSPECT:
             self.suspects.append(queued)
         elif first:
@@ -220,6 +228,12 @@ class Batch:
         self.window = deque(queued for queued in self.window if queued.job not in gone)
         self.suspects = deque(queued for queued in self.suspects if queued.job not in gone)
         self.later = [each for each in self.later if each[1] not in gone]
+        for worker, waiting in list(self.pinned.items()):
+            left = deque(queued for queued in waiting if queued.job not in gone)
+            if left:
+                self.pinned[worker] = left
+            else:
+                del self.pinned[worker]
 
     # -- events -----------------------------------------------------------------------------------------------------
 

@@ -129,7 +129,11 @@ class Hand(Struct):
         count = len(self.open) - self.slots
         if count <= 0:
             return []
-        waiting = [t.serial for t in self.open.values() if not t.started and not t.taken_back]
+        waiting = [
+            t.serial
+            for t in self.open.values()
+            if not t.started and not t.taken_back and t.queued.pin is None
+        ]
         waiting.sort(reverse=True)
         return waiting[:count]
 

@@ -5,7 +5,7 @@ A host's trouble is never its jobs' fault: it costs no job a retry.
 
 from __future__ import annotations
 
-from hostler.engine import attempts, trust
+from hostler.engine import attempts, fanning, trust
 from hostler.engine.batch import Batch
 from hostler.engine.facts import AskAfter, AwaitLease, End, Follow, HostDown, HostUp, Send, TakeBack
 from hostler.engine.hands import STRIKES, Hand, Line
@@ -68,6 +68,9 @@ def down(batch: Batch, hand: Hand, fact: HostDown) -> None:
         return
     if hand.line is Line.LEAVING:
         hand.line = Line.RELEASED
+        return
+    if batch.spec.fanout and not hand.open:
+        fanning.out(batch, hand, fact.why)
         return
     broke = hand.line is Line.UP
     steady = broke and batch.at - hand.came > 5.0

@@ -62,7 +62,8 @@ def stop(batch: Batch, request: int, wish: Stop, who: str) -> None:
     if alone:
         batch.visiting = False
         for hand in batch.hands.values():
-            hand.owed = hand.spool is not None
+            # What one command on one line left, if anything, is what it holds.
+            hand.owed = hand.spool is not None and not (batch.spec.oneshot and not hand.open)
     batch.stopped_for = batch.stopped_for or not (batch.visiting or batch.stopping)
     if batch.visiting:
         answer(batch, request, "nobody works on it, so nothing new is started anyway", done=False)
@@ -107,6 +108,9 @@ def pause(batch: Batch, request: int, wish: Pause | Unpause) -> None:
 
 def add(batch: Batch, request: int, wish: Add) -> None:
     """Take in more jobs and hosts."""
+    if batch.spec.fanout:
+        answer(batch, request, "it is one command on the hosts that it began with: run another", done=False)
+        return
     said = []
     if wish.jobs:
         first = sum(batch.counts.values()) + 1

@@ -10,8 +10,9 @@ for longer than its lease.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
-from hostler.engine import attempts, dealing, lines, requests, trust
+from hostler.engine import attempts, dealing, fanning, lines, requests, trust
 from hostler.engine.batch import Batch
 from hostler.engine.facts import (
     Asked,
@@ -111,14 +112,19 @@ def decide(batch: Batch) -> None:
     """Look at the whole, and set in motion what it calls for."""
     halt(batch)
     requests.settle(batch)
+    fanout = batch.spec.fanout
+    due = fanning.due(batch) if fanout else frozenset()
     for hand in batch.hands.values():
         if hand.probed:
             trust.look(batch, hand)
         if hand.retired:
             trust.let_go(batch, hand)
-        if hand.line is Line.RELEASED and not hand.retired and not nothing_left(batch):
+        if fanout:
+            fanning.let_go(batch, hand)
+        more = not nothing_left(batch) and (not fanout or hand.id in batch.pinned)
+        if hand.line is Line.RELEASED and not hand.retired and more:
             hand.line = Line.DOWN  # it was let go because all was done, and then more jobs came
-        if hand.line is Line.DOWN and wanted(batch, hand):
+        if hand.line is Line.DOWN and (wanted(batch, hand) if not fanout else called(batch, hand, due)):
             hand.line = Line.CONNECTING
             delay = DELAYS[min(hand.failures, len(DELAYS) - 1)]
             if hand.open and not batch.spec.detached:
@@ -129,6 +135,8 @@ def decide(batch: Batch) -> None:
         return
     if not batch.holding:
         dealing.deal(batch)
+        if batch.pinned:
+            fanning.deal(batch)
         dealing.want(batch)
         dealing.level(batch)
 
@@ -139,7 +147,8 @@ def halt(batch: Batch) -> None:
         return
     rule, until = batch.halt, batch.spec.until
     if rule is not None and rule.met(batch.counts, since=batch.counted_before):
-        lines.stop(batch, rule.words(batch.counts), drain=not rule.now, halted=True)
+        why = fanning.halted(batch) if batch.spec.fanout else rule.words(batch.counts)
+        lines.stop(batch, why, drain=not rule.now, halted=True)
     if not batch.stopping and (why := trust.too_many_bad(batch)):
         lines.stop(batch, why, drain=True, halted=True)
     if until is None or batch.ending:
@@ -157,6 +166,11 @@ def wanted(batch: Batch, hand: Hand) -> bool:
     if batch.visiting:
         return any(held.queued.job in batch.cancelling for held in hand.open.values())
     return bool(hand.open) or hand.owed or not (hand.retired or nothing_left(batch))
+
+
+def called(batch: Batch, hand: Hand, due: AbstractSet[int]) -> bool:
+    """The same for a host of a fan-out: nobody is called before the turn of its job."""
+    return hand.id in due or ((bool(hand.open) or hand.owed) and wanted(batch, hand))
 
 
 def nothing_left(batch: Batch) -> bool:

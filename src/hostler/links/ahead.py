@@ -18,31 +18,46 @@ from hostler.remote import source
 #: Hosts that are called ahead, and seconds that one waits to be needed.
 FIRST, IDLE = 8, 10.0
 
-Begun = tuple[Connection, Stream]
+#: The same where nothing but a line is opened: less is wasted when nobody comes.
+LINES = 32
+
+Begun = tuple[Connection, Stream | None]
 
 
 class Ahead:
-    """Lines by `transport` at whose far end a Python has the runner's source, and waits for its hello."""
+    """Lines by `transport` at whose far end a Python has the runner's source, and waits for its hello.
 
-    def __init__(self, transport: Transport, *, deadline: float) -> None:
-        self._transport, self._deadline = transport, deadline
+    With `bare` they are lines, and nothing was begun there.
+    """
+
+    def __init__(self, transport: Transport, *, deadline: float, bare: bool = False) -> None:
+        self._transport, self._deadline, self._bare = transport, deadline, bare
         self._begun: dict[Host, asyncio.Task[Begun]] = {}
         self._letting_go: set[asyncio.Task[None]] = set()
 
     def begin(self, hosts: Iterable[Host]) -> None:
         """Call the first of these hosts. What fails is told to nobody: whoever needs the host calls it again."""
-        for host in islice(hosts, FIRST):
-            if host.var("python") != "none" and host not in self._begun:
+        for host in islice(hosts, LINES if self._bare else FIRST):
+            if (self._bare or host.var("python") != "none") and host not in self._begun:
                 self._begun[host] = asyncio.create_task(self._call(host), name=f"ahead {host.name}")
                 asyncio.get_running_loop().call_later(IDLE, self._drop, host)
-        if self._begun:
+        if self._begun and not self._bare:
             asyncio.get_running_loop().call_soon(source.parcel)  # made while the first host is being reached
 
-    async def take(self, host: Host) -> Begun | None:
+    async def take(self, host: Host) -> tuple[Connection, Stream] | None:
         """The line to a host, which is the caller's from now on; None where none was begun, or it had failed by now.
 
         Raises HostError when it fails meanwhile.
         """
+        begun = await self._take(host)
+        return (begun[0], begun[1]) if begun and begun[1] is not None else None
+
+    async def take_line(self, host: Host) -> Connection | None:
+        """The same of one that is bare. Raises HostError."""
+        begun = await self._take(host) if self._bare else None
+        return begun[0] if begun else None
+
+    async def _take(self, host: Host) -> Begun | None:
         task = self._begun.pop(host, None)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             return None
@@ -59,8 +74,10 @@ class Ahead:
             await asyncio.wait(self._letting_go, timeout=deadline)
 
     async def _call(self, host: Host) -> Begun:
-        command = source.command(host.var("python"))
+        command = "" if self._bare else source.command(host.var("python"))
         connection = await self._transport.connect(host, deadline=self._deadline)
+        if self._bare:
+            return connection, None
         try:
             async with asyncio.timeout(self._deadline):
                 stream = await connection.stream(command, deadline=self._deadline)

@@ -30,6 +30,22 @@ class Sudo:
         self.user, self._password = user, password
         self._prompt = f"hostler-{secrets.token_hex(8)}:" if password is not None else ""
 
+    @property
+    def prompt(self) -> str:
+        """How it is made to ask; empty when it must not."""
+        return self._prompt
+
+    def answer(self) -> bytes:
+        """What it is told when it asks."""
+        assert self._password is not None
+        return self._password.reveal().encode("utf-8", "surrogateescape") + b"\n"
+
+    def boot(self) -> str:
+        """The command line that takes in one command as the account. Raises ValueError."""
+        from hostler.remote.oneshot_source import boot_as
+
+        return boot_as(self.user, prompt=self._prompt)
+
     def command(self, python: str | None) -> str:
         """The command line that begins the runner. Raises ValueError."""
         return source.command_as(self.user, prompt=self._prompt, python=python)
@@ -66,7 +82,7 @@ class Sudo:
                 asked += 1
                 if asked > 1:
                     raise HostRefused(host, f"sudo did not take the password given for {self.user}")
-                stream.write(self._password.reveal().encode("utf-8", "surrogateescape") + b"\n")
+                stream.write(self.answer())
             data = await stream.read()
             seen += data
             if not data or len(seen) > NOISE:

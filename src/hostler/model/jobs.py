@@ -1,7 +1,7 @@
 """Jobs, attempts, and the ways in which they end.
 
 A job is one command with an id and a final state; an attempt is one try of it on one host. Nothing here says
-which host a job belongs to: a job belongs to none.
+which host a job belongs to: a job belongs to none, but it may be pinned to one worker of its run.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Queued(Struct, frozen=True):
     """A job that waits: its number (from 1), arguments, retries used, attempts made, and the worker of the last.
 
     `tries` counts only attempts that the job itself ended; a lost host costs none. `kills` counts the hosts that were
-    lost while it ran there, `since` is when its last attempt failed, None when it did not.
+    lost while it ran there, `since` is when its last attempt failed, None when it did not. A job that is pinned to the
+    worker `pin` goes to no other.
     """
 
     job: int
@@ -93,6 +94,7 @@ class Queued(Struct, frozen=True):
     avoid: int | None = None
     kills: int = 0
     since: float | None = None
+    pin: int | None = None
 
 
 class Start(Struct, frozen=True):

@@ -37,6 +37,9 @@ class BatchSpec(Struct, frozen=True, kw_only=True):
     `retry_on` says which endings are tried again in the words of RetryRule, `retry_delay` seconds after the first
     failure, twice as long after each more, at most `retry_delay_max`. More bad hosts than `max_bad_hosts` (BadHosts,
     "" for any number) end the run; after `strikes` jobs in a row that failed on it, 0 for any number, a host gets none.
+    A `fanout` is one command on each of its hosts, with no `lease` on one line that it ends with: each job is pinned to
+    the worker of its number, no more than `forks` lines are open at once, and hosts begin in `waves` (in the words of
+    model.waves). Jobs read `stdin` (base64), and with `script` (base64) the command's words are what that is given.
     """
 
     template: Any = None
@@ -69,6 +72,20 @@ class BatchSpec(Struct, frozen=True, kw_only=True):
     retry_delay_max: float = 300.0
     max_bad_hosts: str = ""
     strikes: int = 0
+    fanout: bool = False
+    waves: str = ""
+    script: str | None = None
+    stdin: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """What a run of this is called."""
+        return "fanout" if self.fanout else "batch"
+
+    @property
+    def oneshot(self) -> bool:
+        """Whether each job is one remote command on one line, whose end is the job's."""
+        return self.fanout and not self.lease
 
     @property
     def detached(self) -> bool:
@@ -100,6 +117,7 @@ class OpenAttempt(Struct, frozen=True, kw_only=True):
     dispatched_at: float
     started_at: float | None = None
     kills: int = 0
+    pin: int | None = None
 
 
 class BatchRows(Struct, frozen=True, kw_only=True):

@@ -18,8 +18,8 @@ from hostler.model.terms import Everything, HostFile, Names, ResultSet, Tag, Ter
 
 __all__ = ["ResultSet", "Selector", "fold", "parse_targets"]
 
-#: Answers an earlier run's hosts by name.
-Results = Callable[[ResultSet], Iterable[str]]
+#: Answers an earlier run's hosts, as they were then or by name.
+Results = Callable[[ResultSet], Iterable[Host | str]]
 #: Reads a host file by its path.
 Files = Callable[[str], "Selector"]
 
@@ -143,8 +143,11 @@ def _hosts(term: Term, known: _Known) -> Iterator[tuple[str, Host]]:
                 raise UsageError(
                     f"targets: column {term.column}: {term}: this version can't choose hosts by earlier results"
                 )
-            for name in known.results(term.atom):
-                yield _named(name, term, known)
+            for found in known.results(term.atom):
+                if isinstance(found, Host) and found.name not in known.names:
+                    yield found.name, found
+                else:
+                    yield _named(found if isinstance(found, str) else found.name, term, known)
 
 
 def _named(name: str, term: Term, known: _Known) -> tuple[str, Host]:

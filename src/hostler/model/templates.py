@@ -30,6 +30,9 @@ class Kind(StrEnum):
     ARGV = "argv"
     SHELL = "shell"
     LINES = "lines"
+    #: The same without holes: words, and text, that have no arguments to be filled in.
+    WORDS = "words"
+    TEXT = "text"
 
 
 class Rendered(NamedTuple):
@@ -49,7 +52,7 @@ class Template(Struct, frozen=True, dict=True):
         for word in self.words:
             if b"\0" in word:
                 raise UsageError(f"the command's word {word[:40]!r} holds a NUL byte: no command can")
-        if self.kind is not Kind.LINES and not self.words:
+        if self.kind not in (Kind.LINES, Kind.WORDS) and not self.words:
             raise UsageError("the command is empty")
         _ = self._render  # whatever is wrong with the words is said now
 
@@ -91,6 +94,18 @@ class Template(Struct, frozen=True, dict=True):
         if shell is None:
             shell = len(taken) == 1 and bool(_SHELL_SIGNS.search(HOLE.sub(b"", taken[0])))
         return cls(Kind.SHELL, (b" ".join(taken),)) if shell else cls(Kind.ARGV, taken)
+
+    @classmethod
+    def whole(cls, words: Sequence[str | bytes], *, shell: bool | None = None) -> Template:
+        """The same of a command that has no holes, whatever is in its words. Raises UsageError on NUL.
+
+        >>> Template.whole(["find", "-exec", "rm", "{}", ";"]).render((), 1).words[3]
+        b'{}'
+        """
+        taken = tuple(word if isinstance(word, bytes) else _encoded(word) for word in words)
+        if shell is None:
+            shell = len(taken) == 1 and bool(_SHELL_SIGNS.search(taken[0]))
+        return cls(Kind.TEXT, (b" ".join(taken),)) if shell else cls(Kind.WORDS, taken)
 
     def render(self, args: Args, seq: int) -> Rendered:
         """The command of one job: `args` its arguments, `seq` its number from 1.
@@ -269,7 +284,25 @@ def _compile_shell(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
 
 
 _TELL = "write sh -c 'TEXT' sh {} with \"$1\" in TEXT, or {raw} where values are trusted"
-_COMPILERS = {Kind.ARGV: _compile_argv, Kind.SHELL: _compile_shell, Kind.LINES: _compile_lines}
+
+
+def _compile_words(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
+    made = Rendered(words, False)
+    return 0, lambda args, seq: made
+
+
+def _compile_text(words: Args) -> tuple[int, Callable[[Args, int], Rendered]]:
+    made = Rendered(words, True)
+    return 0, lambda args, seq: made
+
+
+_COMPILERS = {
+    Kind.ARGV: _compile_argv,
+    Kind.SHELL: _compile_shell,
+    Kind.LINES: _compile_lines,
+    Kind.WORDS: _compile_words,
+    Kind.TEXT: _compile_text,
+}
 
 
 def _needs(holes: Sequence[bytes]) -> int:

@@ -15,7 +15,7 @@ from importlib.resources import files
 from hostler.shell.quoting import quote
 
 #: The parts of attempt.sh, in order, and job.sh, which an attempt's first process reads.
-PARTS = ("state", "working", "ending", "told", "telling", "opening")
+PARTS = ("state", "hunting", "working", "ending", "told", "telling", "opening")
 
 #: Takes a line (cksum, length, SHA-256) and so many bytes, and reads them as shell text if they are whole. It holds no
 #: single quotes, exclamation marks or newlines: sh, csh and fish all take it as it stands.

@@ -87,21 +87,22 @@ def command_as(user: str, *, prompt: str = "", python: str | None = None) -> str
     >>> command_as("deploy")[:60]
     "exec /bin/sh -c 'exec sudo -n -H -u deploy -- /bin/sh -c \\"ec"
     """
-    return _sudo(user, prompt, _tries(python))
+    return as_account(user, prompt, _tries(python), merged=True)
 
 
 def reader_as(user: str, *, prompt: str = "") -> str:
     """What takes in a checked message of shell text (attempt_source.BOOT) as another account, by sudo as above."""
-    return _sudo(user, prompt, BODY)
+    return as_account(user, prompt, BODY, merged=True)
 
 
-def _sudo(user: str, prompt: str, text: str) -> str:
-    """Text for sh, without single quotes, as another account."""
+def as_account(user: str, prompt: str, text: str, *, merged: bool = False) -> str:
+    """Text for sh, without single quotes, as another account; `merged`, both streams of it are one."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*", user):
         raise ValueError(f"account {user!r}: not a login name")
     asks = f"-S -p {prompt}" if prompt else "-n"
+    both = " 2>&1" if merged else ""
     inside = re.sub(r'(["$])', r"\\\1", text)
-    return f"exec /bin/sh -c 'exec sudo {asks} -H -u {user} -- /bin/sh -c \"echo {GRANTED}; {inside}\" 2>&1'"
+    return f"exec /bin/sh -c 'exec sudo {asks} -H -u {user} -- /bin/sh -c \"echo {GRANTED}; {inside}\"{both}'"
 
 
 def _tries(python: str | None) -> str:

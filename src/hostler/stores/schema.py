@@ -72,6 +72,7 @@ job = Table(
     Column(
         "kills", Integer, nullable=False, server_default=text("0")
     ),  # hosts that were lost while it ran there
+    Column("worker", Integer),  # the only one that it may go to
     sqlite_with_rowid=False,
 )
 Index(

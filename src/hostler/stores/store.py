@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -35,6 +36,8 @@ from hostler.stores.unheard import PATIENCE, look_for
 
 _CHUNK = 5_000
 _JOB = ("run", "seq", "key", "args", "state", "tries", "attempts")
+#: The same of a job that is pinned to a worker.
+_PINNED = (*_JOB, "worker")
 _REQUEST_JOB = ("request", "seq", "key", "args")
 
 
@@ -77,8 +80,8 @@ class RowStore:
         """Accept a batch whole and durably, and return its number.
 
         `uid` is 128 random bits in hex, `tokens` one of 64 per host, `jobs` pairs of arguments and content key, taken
-        one by one. Raises UsageError when there are none; whatever `jobs` raises leaves nothing behind. A StoreError
-        says whether nothing was accepted or nobody knows.
+        one by one; in a fan-out each is pinned to the host of its number. Raises UsageError when there are none;
+        whatever `jobs` raises leaves nothing behind. A StoreError says whether nothing was accepted or nobody knows.
         """
         try:
             return await self._accept(uid, spec, command, hosts, tokens, jobs, at)
@@ -93,17 +96,19 @@ class RowStore:
     ) -> int:  # fmt: skip
         async with self._db.transaction() as db:
             run = await self._db.change(_begin_batch, db, uid, spec, command, hosts, tokens, at)
-            total, source = 0, iter(jobs)
+            total, source, names = 0, iter(jobs), _PINNED if spec.fanout else _JOB
             while chunk := list(islice(source, _CHUNK)):
-                rows = [
+                rows: list[tuple[Any, ...]] = [
                     (run, seq, bytearray(key), pack_args(args), 0, 0, 0)
                     for seq, (args, key) in enumerate(chunk, total + 1)
                 ]
-                await self._db.insert(db, "job", _JOB, rows)
+                if spec.fanout:
+                    rows = [(*row, row[1]) for row in rows]
+                await self._db.insert(db, "job", names, rows)
                 total += len(chunk)
             if not total:
                 raise UsageError("no jobs: give one a line on stdin, after :::, or with --jobs FILE")
-            accepted = RunAccepted(at=at, uid=uid, kind="batch", command=command)
+            accepted = RunAccepted(at=at, uid=uid, kind=spec.kind, command=command)
             await self._db.change(_end_batch, db, run, accepted, JobsAccepted(at=at, first=1, last=total))
         return run
 
@@ -248,8 +253,8 @@ def _begin_batch(
 ) -> int:
     (run,) = db.execute(
         "INSERT INTO run (uid, kind, state, epoch, spec, command, created, seq, total, stopping) "
-        "VALUES (?, 'batch', 'accepted', 0, ?, ?, ?, 2, 0, 0) RETURNING number",
-        (uid, spec_to_json(spec), command, at),
+        "VALUES (?, ?, 'accepted', 0, ?, ?, ?, 2, 0, 0) RETURNING number",
+        (uid, spec.kind, spec_to_json(spec), command, at),
     ).fetchone()
     db.executemany(
         INSERT_WORKER,

@@ -59,7 +59,7 @@ class DryRunConnection:
         self._tell("run", command)
         return Finished(stdout=b"", stderr=b"", code=0)
 
-    async def stream(self, command: str, *, deadline: float) -> SilentStream:
+    async def stream(self, command: str, *, deadline: float, errors: bool = False) -> SilentStream:
         """Tell of a command; its stdout is at its end at once. Raises LineLost once closed."""
         self._tell("stream", command)
         self._streams.append(SilentStream(self.host.name))
@@ -103,6 +103,10 @@ class SilentStream:
         """The end. Raises LineLost."""
         if self.lost:
             raise LineLost(self._host, "the line was closed")
+        return b""
+
+    async def read_err(self) -> bytes:
+        """Nothing."""
         return b""
 
     def stderr_tail(self) -> bytes:

@@ -93,14 +93,14 @@ class SshConnection:
         stdout, stderr = session.output()
         return Finished(stdout=stdout, stderr=stderr, code=session.code, signal=session.signal)
 
-    async def stream(self, command: str, *, deadline: float) -> Duplex:
-        """Start a command line; `deadline` seconds bound the start only.
+    async def stream(self, command: str, *, deadline: float, errors: bool = False) -> Duplex:
+        """Start a command line; `deadline` seconds bound the start only. With `errors` its stderr is to be read, too.
 
         Raises LineLost, Unreachable when no session is to be had in time, HostRefused when the host won't run it.
         """
         try:
             async with asyncio.timeout(deadline):
-                return await self._open(command, lambda: Duplex(self.host.name, self._jump))
+                return await self._open(command, lambda: Duplex(self.host.name, self._jump, errors=errors))
         except TimeoutError as error:
             raise Unreachable(self.host.name, f"no session within {deadline:g}s") from error
 

@@ -100,10 +100,11 @@ class LocalConnection:
             raise
         return Finished(stdout=stdout, stderr=stderr, code=code, signal=process.signal)
 
-    async def stream(self, command: str, *, deadline: float) -> Process:
+    async def stream(self, command: str, *, deadline: float, errors: bool = False) -> Process:
         """Start a command line. Raises LineLost, HostRefused when it can't be started."""
         process = await self._begin(command)
-        process.watch_stderr()
+        if not errors:
+            process.watch_stderr()
         return process
 
     async def put(self, data: bytes, path: str, *, mode: int = 0o600, deadline: float) -> None:

@@ -108,6 +108,10 @@ class Process:
         """The next bytes of its stdout, b"" at its end. Raises LineLost."""
         return await self.stdout.read(PIECE)
 
+    async def read_err(self) -> bytes:
+        """The next bytes of its stderr, where nobody watches that. Raises LineLost."""
+        return await self.stderr.read(PIECE)
+
     def watch_stderr(self) -> None:
         """Read its stderr from now on, and keep the end of it."""
         self._watch = asyncio.create_task(self._keep_stderr())

@@ -135,10 +135,10 @@ class MemoryConnection:
             if stream is not None:
                 await stream.close()
         return Finished(
-            stdout=stdout, stderr=bytes(stream.stderr.data[:limit]), code=stream.code, signal=stream.signal
+            stdout=stdout, stderr=bytes(stream.kept.data[:limit]), code=stream.code, signal=stream.signal
         )
 
-    async def stream(self, command: str, *, deadline: float) -> MemoryStream:
+    async def stream(self, command: str, *, deadline: float, errors: bool = False) -> MemoryStream:
         """Start a command line. Raises LineLost, Unreachable when the host has no session left."""
         await asyncio.sleep(0)
         self._must_live()
@@ -147,7 +147,7 @@ class MemoryConnection:
                 self.host.name, "the host's sshd allows no more sessions on this line (MaxSessions)"
             )
         self._there.commands.append(command)
-        stream = MemoryStream(self.host.name)
+        stream = MemoryStream(self.host.name, errors=errors)
         self._streams.add(stream)
         programs = {**BUILT_IN, **self._there.programs}
         task = asyncio.get_running_loop().create_task(stream.perform(command, programs))
@@ -201,12 +201,13 @@ class MemoryConnection:
 class MemoryStream:
     """A ports.Stream to a coroutine."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, *, errors: bool = False) -> None:
         self._host = host
         self._error: HostError | None = None
         self._stdout = Pipe(UNREAD)
         self.stdin = Pipe()
-        self.stderr = Kept()
+        self.kept = Kept()
+        self.stderr = Pipe(UNREAD) if errors else self.kept
         self.over = asyncio.Event()
         self.code: int | None = None
         self.signal: str | None = None
@@ -221,6 +222,7 @@ class MemoryStream:
             pass  # it wrote to a line that is gone
         finally:
             self._stdout.end()
+            self.stderr.end()
             self.over.set()
 
     def write(self, data: bytes) -> None:
@@ -238,18 +240,24 @@ class MemoryStream:
         """All of stdout that is there, waiting for some; b"" at its end. Raises LineLost."""
         return await self._stdout.read()
 
+    async def read_err(self) -> bytes:
+        """The same of stderr, where that was asked for."""
+        return await self.stderr.read()
+
     def stderr_tail(self) -> bytes:
         """The last 8 KiB of stderr."""
-        return bytes(self.stderr.data[-STDERR_TAIL:])
+        return bytes(self.kept.data[-STDERR_TAIL:])
 
     async def close(self) -> None:
         """Close stdin and the stream; what runs goes on."""
         self.stdin.end()
         self._stdout.end()
+        self.stderr.end()
 
     def lose(self, error: HostError) -> None:
         """The line broke."""
         self._error = error
         self.stdin.end()
         self._stdout.end(error)
+        self.stderr.end(error)
         self.over.set()

@@ -109,16 +109,47 @@ class Collected(Session):
         return b"".join(self._parts[0]), b"".join(self._parts[1])
 
 
+class Lane:
+    """One of a command's streams, from AsyncSSH's callbacks to whoever reads it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.unread: deque[bytes] = deque()
+        self.size = 0
+        self._reader: asyncio.Future[None] | None = None
+
+    def take(self) -> bytes:
+        """All that is there."""
+        unread = self.unread
+        data = unread[0] if len(unread) == 1 else b"".join(unread)
+        unread.clear()
+        self.size = 0
+        return data
+
+    async def wait(self) -> None:
+        """Wait until there is news."""
+        self._reader = self._loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    def wake(self) -> None:
+        """Tell the reader of news."""
+        reader = self._reader
+        if reader is not None and not reader.done():
+            reader.set_result(None)
+
+
 class Duplex(Session):
     """A ports.Stream: AsyncSSH's callbacks on one side, awaited reads on the other."""
 
-    def __init__(self, host: str, jump: Jumped = None) -> None:
+    def __init__(self, host: str, jump: Jumped = None, *, errors: bool = False) -> None:
         super().__init__(host, jump)
         self._loop = asyncio.get_running_loop()
-        self._unread: deque[bytes] = deque()
-        self._size = 0
+        self._out = Lane()
+        self._err = Lane() if errors else None
         self._paused = False
-        self._reader: asyncio.Future[None] | None = None
         self._drainers: list[asyncio.Future[None]] = []
         self._full = False
         self._unsent: list[bytes] = []
@@ -132,16 +163,16 @@ class Duplex(Session):
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Keep what came; the reader gets all of it at once."""
-        if datatype is not None:
+        lane = self._out if datatype is None else self._err
+        if lane is None:
             self._keep_stderr(data)
             return
-        self._unread.append(data)
-        self._size += len(data)
-        if self._size > UNREAD and not self._paused and self._chan is not None:
+        lane.unread.append(data)
+        lane.size += len(data)
+        if lane.size > UNREAD and not self._paused and self._chan is not None:
             self._paused = True
             self._chan.pause_reading()
-        if self._reader is not None:
-            self._wake()
+        lane.wake()
 
     def eof_received(self) -> bool:
         """Its stdout has ended; its stdin stays open."""
@@ -184,21 +215,22 @@ class Duplex(Session):
 
     async def read(self) -> bytes:
         """All of stdout that is there, waiting for some; b"" at its end. Raises LineLost. One reader at a time."""
-        unread = self._unread
-        while not unread:
+        return await self._read(self._out)
+
+    async def read_err(self) -> bytes:
+        """The same of stderr, where that was asked for."""
+        assert self._err is not None, "nobody asked for stderr"
+        return await self._read(self._err)
+
+    async def _read(self, lane: Lane) -> bytes:
+        while not lane.unread:
             if self._ended:
                 if self.lost is not None:
                     raise LineLost(self.host, self.lost)
                 return b""
-            self._reader = self._loop.create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        data = unread[0] if len(unread) == 1 else b"".join(unread)
-        unread.clear()
-        self._size = 0
-        if self._paused:
+            await lane.wait()
+        data = lane.take()
+        if self._paused and (self._err is None or max(self._out.size, self._err.size) <= UNREAD):
             self._paused = False
             if self._chan is not None:
                 self._chan.resume_reading()
@@ -229,9 +261,9 @@ class Duplex(Session):
             self._stderr_size -= len(self._stderr.popleft())
 
     def _wake(self) -> None:
-        reader = self._reader
-        if reader is not None and not reader.done():
-            reader.set_result(None)
+        self._out.wake()
+        if self._err is not None:
+            self._err.wake()
 
     def _wake_drainers(self) -> None:
         drainers, self._drainers = self._drainers, []

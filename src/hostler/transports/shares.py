@@ -34,9 +34,10 @@ class Share:
         """Run a command line. Raises LineLost, Unreachable, HostRefused."""
         return await self._held().run(command, stdin=stdin, deadline=deadline, limit=limit)
 
-    async def stream(self, command: str, *, deadline: float) -> SharedStream:
+    async def stream(self, command: str, *, deadline: float, errors: bool = False) -> SharedStream:
         """Start a command line. Raises LineLost, Unreachable, HostRefused."""
-        stream = SharedStream(self.host.name, await self._held().stream(command, deadline=deadline))
+        begun = await self._held().stream(command, deadline=deadline, errors=errors)
+        stream = SharedStream(self.host.name, begun)
         self._streams.add(stream)
         return stream
 
@@ -79,7 +80,13 @@ class SharedStream:
 
     async def read(self) -> bytes:
         """The next bytes of its stdout, b"" at its end. Raises LineLost."""
-        data = await self._stream.read()
+        return self._read(await self._stream.read())
+
+    async def read_err(self) -> bytes:
+        """The next bytes of its stderr. Raises LineLost."""
+        return self._read(await self._stream.read_err())
+
+    def _read(self, data: bytes) -> bytes:
         if self._ended and not data:
             raise LineLost(self._host, CLOSED)
         return data

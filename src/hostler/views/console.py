@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from hostler.clock import Clock, SystemClock
 from hostler.views.footer import Footer
 from hostler.views.outlet import Outlet, Text, may_block
-from hostler.views.tags import tagged
+from hostler.views.tags import tagged, tagged_stream
 from hostler.views.text import visible, visible_stream
 
 #: An unfinished line longer than this is printed as far as it is there, and so is the longest one when all
@@ -63,6 +63,8 @@ class Console:
         self._unfinished: dict[int, Place | None] = {1: None, 2: None}
         #: What stands before each line of a job's text, by the caller's key for it, until the job has ended.
         self.tags: dict[Hashable, bytes] = {}
+        #: Colours what stands before lines on a terminal: the harmless tag, and 1 or 2 for the stream.
+        self.paint: Callable[[bytes, int], bytes] | None = None
         self._footer, self._drawn_at = Footer(stderr), 0.0
         self._told: set[str] = set()
         #: Called when whoever read stdout has gone.
@@ -93,12 +95,20 @@ class Console:
         """The descriptor on which live lines can be shown; None where there is no terminal, or no more."""
         return self._fds[1] if self._terminal[1] and self._fds[1] not in self._err.failed else None
 
-    def job_output(self, out: Text, err: Text = b"") -> None:
-        """Print all that a job wrote; big outputs come as iterables of bytes, read when they are printed."""
-        if out:
-            self._put(1, out)
-        if err:
-            self._put(2, err)
+    def job_output(self, out: Text, err: Text = b"", *, tag: bytes = b"") -> None:
+        """Print all that a job wrote, a `tag` before each line; big outputs come as iterables, read when printed."""
+        for stream, text in ((1, out), (2, err)):
+            if text:
+                self._put(stream, text, tag=tag)
+
+    @property
+    def stdout_terminal(self) -> bool:
+        """Whether a person's terminal is at stdout's end."""
+        return self._terminal[0]
+
+    def made(self, text: Text) -> None:
+        """Print on stdout what may hold colours of ours: what hosts said in it must have been made harmless."""
+        self._put(1, text, harmless=True)
 
     def chunk(self, key: Hashable, stream: int, data: bytes) -> None:
         """Print the whole lines of `data` and what came before them; `key` tells one job's text from another's."""
@@ -180,7 +190,9 @@ class Console:
             while self.backlog:
                 await self._clock.sleep(0.02)
 
-    def _put(self, stream: int, text: Text, *, harmless: bool = False) -> None:
+    def _put(
+        self, stream: int, text: Text, *, harmless: bool = False, tag: bytes = b"", within: bool = False
+    ) -> None:
         fd, outlet = self._fds[stream - 1], self._err if stream == 2 else self._out
         if fd in outlet.failed:
             return
@@ -192,7 +204,11 @@ class Console:
                     if isinstance(text, bytes)
                     else visible_stream(_finished_stream(text))
                 )
+                tag = visible(tag)
+                tag = self.paint(tag, stream) if tag and self.paint else tag
             self._erase()
+        if tag:
+            text = tagged(text, tag, within=within) if isinstance(text, bytes) else tagged_stream(text, tag)
         outlet.put(fd, text)
         self._gathered += len(text) if isinstance(text, bytes) else 1
         if self._gathered > GATHER:
@@ -209,10 +225,9 @@ class Console:
     def _lines(self, place: Place, data: bytes) -> None:
         stream = place[1]
         self._finish_line(stream, place)
-        if tag := self.tags.get(place[0]):
-            data = tagged(data, tag, within=self._unfinished[stream] == place)
+        within = self._unfinished[stream] == place
         self._unfinished[stream] = None if data.endswith(b"\n") or self._terminal[stream - 1] else place
-        self._put(stream, data)
+        self._put(stream, data, tag=self.tags.get(place[0], b""), within=within)
 
     def _finish_line(self, stream: int, place: Place | None) -> None:
         """End the part of a long line that stands last on a stream, before somebody else's text follows it."""

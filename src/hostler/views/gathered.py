@@ -130,7 +130,7 @@ def header(group: Group, names: Sequence[str], *, width: int, colour: bool) -> b
     n[1-2] (2): exit 2
     ---------------
     """
-    text = f"{fold(names)} ({len(names)})" if len(names) > 1 else names[0]
+    text = _set(names)
     if group.how:
         text += f": {group.how}"
     if not group.exact:
@@ -142,15 +142,18 @@ def header(group: Group, names: Sequence[str], *, width: int, colour: bool) -> b
     return f"{rule}\n{text}\n{rule}\n".encode()
 
 
-def block(group: Group, names: Sequence[str], *, width: int, colour: bool, shown: Shown) -> Iterator[bytes]:
+def block(group: Group, names: Sequence[str], *, width: int, colour: bool, shown: Shown) -> Iterable[bytes]:
     """What is shown of a group for those `names` of it that are new: its text at the first time, later only who."""
     if group.told:
-        also = f"{fold(names)} ({len(names)}): as {group.first.host.name}".encode()
-        yield also + (f" ({group.how})".encode() if group.how else b"") + b"\n"
-        return
-    yield header(group, names, width=width, colour=colour)
+        also = f"{_set(names)}: as {group.first.host.name}"
+        return [f"{also} ({group.how})\n".encode() if group.how else f"{also}\n".encode()]
+    return _whole(header(group, names, width=width, colour=colour), group.first, shown)
+
+
+def _whole(head: bytes, first: Answer, shown: Shown) -> Iterator[bytes]:
+    yield head
     last = b"\n"
-    for piece in shown(group.first.read()):
+    for piece in shown(first.read()):
         if piece:
             yield piece
             last = piece[-1:]
@@ -181,7 +184,12 @@ def difference(groups: Sequence[Group], *, colour: bool, shown: Shown) -> Iterat
 
 
 def _who(group: Group) -> str:
-    return f"{fold(group.names)} ({len(group.names)})" + (f": {group.how}" if group.how else "")
+    return _set(group.names) + (f": {group.how}" if group.how else "")
+
+
+def _set(names: Sequence[str]) -> str:
+    """The folded set of several names with their count; a single name as it is."""
+    return f"{fold(names)} ({len(names)})" if len(names) > 1 else names[0]
 
 
 def _text(group: Group, shown: Shown) -> list[str]:

@@ -13,7 +13,7 @@ from hostler.model.events import AttemptEnded, Event
 from hostler.model.jobs import OutputRef, Queued
 from hostler.views.console import Console
 from hostler.views.running import RunningJobs
-from hostler.views.tags import Tag, tagged, tagged_stream
+from hostler.views.tags import Tag
 
 #: Seconds in which lines that come one after the other are gathered before they leave.
 GATHER = 0.02
@@ -101,14 +101,12 @@ class Printer:
 
     def _put(self, out: bytes, err: bytes, tag: bytes) -> None:
         if tag:
-            out, err = _lines(out, tag), _lines(err, tag)
-        self._console.job_output(out, err)
+            out, err = _finished(out), _finished(err)
+        self._console.job_output(out, err, tag=tag)
 
     def _refer(self, ref: OutputRef, tag: bytes) -> None:
         out, err = self._read(ref, 1), self._read(ref, 2)
-        if tag:
-            out, err = tagged_stream(out, tag), tagged_stream(err, tag)
-        self._console.job_output(out if ref.out else b"", err if ref.err else b"")
+        self._console.job_output(out if ref.out else b"", err if ref.err else b"", tag=tag)
 
 
 class JobOutput:
@@ -188,8 +186,5 @@ class LineOutput:
         self._console.chunk(key, stream, data)
 
 
-def _lines(data: bytes, tag: bytes) -> bytes:
-    if not data:
-        return data
-    made = tagged(data, tag)
-    return made if made.endswith(b"\n") else made + b"\n"
+def _finished(data: bytes) -> bytes:
+    return data if data.endswith(b"\n") or not data else data + b"\n"

@@ -19,10 +19,12 @@ from hostler.model.runs import BatchSpec
 from hostler.model.templates import Template
 from hostler.ports import View
 from hostler.stores.outputs import RunOutputs
+from hostler.stores.reads.batch import spec as spec_of
 from hostler.stores.reads.kept import place_of, reading
 from hostler.stores.reads.runs import run as find_run
 from hostler.stores.store import Claim, RowStore
 from hostler.views.console import Console
+from hostler.views.fanjson import HostLines
 from hostler.views.hostnews import HostNews
 from hostler.views.live import Live
 from hostler.views.requestnews import RequestNews
@@ -35,8 +37,11 @@ from hostler.wiring.shown import (
     Names,
     StoredOrder,
     command_of,
+    fan_views,
     files_beside,
+    gathered_by,
     output_by,
+    prefixes,
     table_of,
     worker_logs,
 )
@@ -85,12 +90,22 @@ async def open_batch(
     files = RunOutputs(folder, epoch=claim.epoch)
     table = table_of(console, wanted)
     read = reading(store.reader, number, folder=folder)
-    printer = Printer(console, read=read, tag=tag_of(wanted.tag) if wanted.tag else None, table=table)
+    row_spec = spec_of(store.reader, number)
+    fan = wanted.fan if row_spec.fanout else None
+    tag = tag_of(wanted.tag) if wanted.tag else None
+    if tag is None and fan is not None and fan.prefix:
+        tag = prefixes(store.reader, number, console)
+    printer = Printer(console, read=read, tag=tag, table=table)
     output = output_by(
-        printer, console, wanted=wanted, order=lambda: StoredOrder(store.reader, number, claim.seq)
+        printer,
+        console,
+        wanted=wanted,
+        order=lambda: StoredOrder(store.reader, number, claim.seq),
+        fan=fan,
+        gather=partial(gathered_by, store.reader, number, read=read),
     )
-    # Who visits says at the end what came of it, of each host once.
-    news = HostNews(console.note if not visit else lambda _: None)
+    # Who visits says at the end what came of it, of each host once; and a fan-out tells of its hosts like with like.
+    news = HostNews(console.note if not (visit or fan) else lambda _: None)
     bus = Bus(
         store,
         run=number,
@@ -127,6 +142,9 @@ async def open_batch(
     wanted = wanted.on(spec)
     for filed in files_beside(store.reader, number, spec, read=read):
         bus.watch(filed)
+    beside = fan_views(store.reader, number, fan, console, read=read) if fan is not None and not visit else ()
+    for each in beside:
+        bus.watch(each)
     logs = None
     if wanted.worker_logs:
         logs = worker_logs(store.reader, number, spec, folder=folder, files=files, say=console.note)
@@ -189,5 +207,6 @@ async def open_batch(
     run.was_over = visit and find_run(store.reader, number).exit_code is not None
     run.beat = partial(store.beat, claim)
     run.logs, run.keys = logs, reach.keys
+    run.last_words = [each.end for each in beside if isinstance(each, HostLines)]
     progress.append(run.progress)
     return run

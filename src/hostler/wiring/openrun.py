@@ -43,6 +43,8 @@ class OpenRun:
         self.beat: Callable[[], None] = lambda: None
         self.logs: WorkerLogs | None = None
         self.keys: SessionKeys | None = None
+        #: What is called once the run is over and all of it was seen.
+        self.last_words: list[Callable[[], None]] = []
 
     async def go(self) -> int:
         """Work until the run is over, and record how; its exit code. Raises StoreError."""
@@ -77,6 +79,8 @@ class OpenRun:
         joined = sum(counts.values()) > sum(self._counts.values())
         if not unreached and (not visited or (self.was_over and not joined and counts != self._counts)):
             await self._bus.commit([RunFinished(at=clock.now(), state=state, exit_code=code)])
+        for say in self.last_words:
+            say()
         return code
 
     async def _beating(self, clock: Clock) -> None:

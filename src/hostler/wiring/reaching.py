@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 class Reach:
     """Every way to the hosts of one run. `state` is the folder of our own known hosts.
 
-    Remarks, a line each, wait until there is somebody to say them to.
+    With `bare`, hosts that are called ahead are told nothing. Remarks, a line each, wait until there is somebody to say
+    them to.
     """
 
-    def __init__(self, state: Path, *, wanted: Wanted, tries: int = 1) -> None:
+    def __init__(self, state: Path, *, wanted: Wanted, tries: int = 1, bare: bool = False) -> None:
         self._unsaid: list[str] = []
         self._say: Callable[[str], None] = self._unsaid.append
         self.keys = session_keys(state, wanted=wanted, say=lambda text: self._say(text))
@@ -40,7 +41,7 @@ class Reach:
         self.transport = transport = limited(self.choosing, wanted=wanted, tries=tries)
         if self.keys is not None:
             self.keys.dial = lambda host, deadline: transport.connect(host, deadline=deadline)
-        self.ahead = Ahead(self.transport, deadline=wanted.connect_timeout)
+        self.ahead = Ahead(self.transport, deadline=wanted.connect_timeout, bare=bare)
 
     def say_to(self, say: Callable[[str], None]) -> None:
         """Have remarks said, those that waited first."""

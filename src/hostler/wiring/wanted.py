@@ -11,6 +11,20 @@ from hostler.model.runs import BatchSpec
 from hostler.model.secrets import Secret
 
 
+class Fan(Struct, frozen=True, kw_only=True):
+    """How a fan-out's output is shown: as `form` says, with each host's name before its lines unless not `prefix`.
+
+    `form` is lines, group, gather, json or jsonl; gathered texts are alike but for `masks`, and `diff` shows only what
+    differs. `outdir` is a folder for a file per host and stream.
+    """
+
+    form: str = "lines"
+    prefix: bool = True
+    outdir: str | None = None
+    masks: tuple[str, ...] = ()
+    diff: bool = False
+
+
 class Wanted(Struct, frozen=True, kw_only=True):
     """How a controller is to work on a run. `options` override the run's own from now on.
 
@@ -39,6 +53,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     password: Secret | None = None
     passphrase: Secret | None = None
     session_key: float | None = None
+    fan: Fan = Fan()
 
     def on(self, spec: BatchSpec) -> Wanted:
         """The same, with a run's own ways of reaching hosts where nothing else is wanted."""

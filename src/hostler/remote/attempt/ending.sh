@@ -1,56 +1,7 @@
 # -- ending attempts -------------------------------------------------------------------------------------------
 
-# The living processes of attempt _hn into _hleft: by session and group of its first process, by the attempt's name in
-# the environment, by its files as stdout or stderr, by its mark, by descent, and those known from the last look.
-_hhunt() {
-	_hleft='' _hpairs='' _hfirst=- _hfb=-
-	{ read -r _hfirst _hfb <"$_hd/p"; } 2>/dev/null
-	if [ ! -r /proc/self/stat ]; then
-		[ "$_hfirst" != - ] && kill -0 -- "-$_hfirst" 2>/dev/null && _hleft=" $_hfirst "
-		return
-	fi
-	# The number may be another's by now.
-	_hborn "$_hfirst" && [ "$_hb" != "$_hfb" ] && _hfirst=-
-	_hmarked=" $(grep -lsF "HOSTLER_ATTEMPT=$_hid" /proc/[0-9]*/environ | while read -r _hq; do
-		tr '\0' '\n' <"$_hq" 2>/dev/null | grep -qxF "HOSTLER_ATTEMPT=$_hid" && _hq=${_hq#/proc/} && echo "${_hq%/*}"
-	done; ls -l /proc/[0-9]*/fd/1 /proc/[0-9]*/fd/2 2>/dev/null | grep -F -e "-> $_hd/" |
-		sed 's|.*/proc/\([0-9]*\)/fd/.*|\1|'
-	[ -z "$_hlim" ] || grep -ls "^Max resident set  *$_hlim " /proc/[0-9]*/limits | sed 's|/proc/\([0-9]*\)/.*|\1|')  "
-	_hmarked=$(echo $_hmarked)
-	for _hq in /proc/[0-9]*/stat; do
-		{ read -r _hst <"$_hq"; } 2>/dev/null || continue
-		_hpid=${_hst%% *}
-		case $_hst in *") Z "* | *") X "*) continue ;; *") "*) ;; *) continue ;; esac
-		set -- ${_hst##*") "}
-		[ "$_hpid" = $$ ] && continue
-		shift 1
-		_hpar=$1 _hgrp=$2 _hses=$3
-		shift 18
-		if [ -n "$_hown" ] && { [ "$_hses" = "$_hfirst" ] || [ "$_hgrp" = "$_hfirst" ]; }; then
-			_hleft="$_hleft $_hpid "
-			_hknown="$_hknown $_hpid:$1 "
-			continue
-		fi
-		case " $_hmarked " in *" $_hpid "*) _hleft="$_hleft $_hpid " _hknown="$_hknown $_hpid:$1 "; continue ;; esac
-		case $_hknown in *" $_hpid:$1 "*) _hleft="$_hleft $_hpid "; continue ;; esac
-		_hpairs="$_hpairs $_hpid:$_hpar:$1"
-	done
-	_hmore=1
-	while [ "$_hmore" ]; do
-		_hmore=
-		for _hq in $_hpairs; do
-			_hpid=${_hq%%:*} _hst=${_hq#*:}
-			case $_hleft in *" $_hpid "*) continue ;; *" ${_hst%:*} "*)
-				_hleft="$_hleft $_hpid " _hknown="$_hknown $_hpid:${_hst#*:} " _hmore=1 ;;
-			esac
-		done
-	done
-}
-
-_hsignal() {
-	[ "$_hfirst" != - ] && [ -n "$_hown" ] && kill -s "$1" -- "-$_hfirst" 2>/dev/null
-	for _hq in $_hleft; do kill -s "$1" "$_hq" 2>/dev/null; done
-}
+# The first process of attempt _hn, and when it was born.
+_hwho() { { read -r _hfirst _hfb <"$_hd/p"; } 2>/dev/null; }
 
 # TERM to all, grace, KILL, and a look whether anything is left, which is then named.
 _hclimb() {
@@ -72,19 +23,7 @@ _hclimb() {
 	rm -f "$_hd/left"
 	if [ -n "$_hleft" ]; then
 		: >"$_hd/ks"
-		_hnow
-		_huntil=$((_ht + $1)) _htries=0
-		[ "$1" -gt 0 ] && _hsignal TERM
-		while [ -n "$_hleft" ]; do
-			_hnow
-			if [ "$_ht" -ge "$_huntil" ]; then
-				_htries=$((_htries + 1))
-				[ "$_htries" -gt 40 ] && break
-				_hsignal KILL
-			fi
-			_hnap
-			_hhunt
-		done
+		_hrungs "$1"
 	fi
 	[ -z "$_hleft" ] || echo "still alive: pid" $_hleft >"$_hd/left"
 	: >"$_hd/kd"

@@ -14,33 +14,8 @@
 # has claimed it, B/N taken back, g/N acknowledged, s/K and n/K a slot's worker and what it runs, w the watch, t names
 # of our processes, x the lease has ended, and conf line lease floor id mark. A serial N has ten digits.
 
-_hnap() { sleep "$_hz"; }
-
 # The same where nothing is urgent.
 _hrest() { case $_hz in 0.*) sleep 0.3 ;; *) sleep "$_hz" ;; esac; }
-
-# Centiseconds that only grow, into _ht.
-_hnow() {
-	if { read -r _ht _hq </proc/uptime; } 2>/dev/null; then
-		_hq=${_ht#*.}
-		_ht=$((${_ht%.*} * 100 + 1$_hq - 100))
-	else
-		_ht=$(date +%s)00
-	fi
-}
-
-# The start time of a living process into _hb; false when there is none.
-_hborn() {
-	if [ -r /proc/self/stat ]; then
-		{ read -r _hq <"/proc/$1/stat"; } 2>/dev/null || return 1
-		set -- ${_hq##*") "}
-		case $1 in Z | X) return 1 ;; esac
-		shift 19
-		_hb=$1
-	else
-		kill -0 "$1" 2>/dev/null && _hb=0
-	fi
-}
 
 # Whether the process that a file names lives.
 _halive() {

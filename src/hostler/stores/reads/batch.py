@@ -56,15 +56,15 @@ def job_counts(reader: Reader, run: int) -> dict[JobState, int]:
 def queued(reader: Reader, run: int, *, after: tuple[int, int], limit: int) -> list[Queued]:
     """Waiting jobs in order of (tries, job number), those after that pair, at most `limit`."""
     rows = reader.all(
-        f"SELECT seq, args, tries, attempts, avoid, kills, {_SINCE} FROM job "
+        f"SELECT seq, args, tries, attempts, avoid, kills, {_SINCE}, worker FROM job "
         "WHERE run = ? AND state = 0 AND (tries, seq) > (?, ?) ORDER BY tries, seq LIMIT ?",
         run,
         *after,
         limit,
     )
     return [
-        Queued(job, unpack_args(args), tries, attempts, avoid, kills, since)
-        for job, args, tries, attempts, avoid, kills, since in rows
+        Queued(job, unpack_args(args), tries, attempts, avoid, kills, since, pin)
+        for job, args, tries, attempts, avoid, kills, since, pin in rows
     ]
 
 
@@ -82,7 +82,7 @@ def workers(reader: Reader, run: int) -> list[Worker]:
 def _open_attempts(reader: Reader, run: int) -> list[OpenAttempt]:
     rows = reader.all(
         "SELECT a.job, a.n, a.worker, a.serial, j.args, j.tries, a.started_seq IS NOT NULL, "
-        "a.dispatched_at, a.started_at, j.kills "
+        "a.dispatched_at, a.started_at, j.kills, j.worker "
         "FROM attempt a JOIN job j ON j.run = a.run AND j.seq = a.job "
         "WHERE a.run = ? AND a.state = 0 ORDER BY a.job",
         run,
@@ -99,8 +99,9 @@ def _open_attempts(reader: Reader, run: int) -> list[OpenAttempt]:
             dispatched_at=at,
             started_at=since,
             kills=kills,
+            pin=pin,
         )
-        for job, n, worker, serial, args, tries, started, at, since, kills in rows
+        for job, n, worker, serial, args, tries, started, at, since, kills, pin in rows
     ]
 
 

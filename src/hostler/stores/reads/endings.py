@@ -47,6 +47,17 @@ def all_ended(reader: Reader, run: int, since: int = 0) -> Iterator[Ended]:
         yield _ended(row)
 
 
+def last_ended(reader: Reader, run: int) -> Iterator[tuple[int, OutputRef]]:
+    """Where each job's last attempt was, and what it wrote; those that wrote nothing are left out."""
+    sql = (
+        "SELECT a.worker, a.file, a.file_offset, a.out, a.err, a.interleaved FROM job j "
+        "JOIN attempt a ON a.run = j.run AND a.job = j.seq AND a.n = j.attempts "
+        "WHERE j.run = ? AND a.state = 1 AND a.file IS NOT NULL ORDER BY j.seq"
+    )
+    for worker, file, offset, out, err, mixed in reader.each(sql, run):
+        yield worker, OutputRef(file, offset, out, err, bool(mixed))
+
+
 def running(reader: Reader, run: int) -> Iterator[Begun]:
     """Every attempt of a run that has begun and not ended, in the order of their jobs."""
     for row in reader.each(f"{_BEGUN} ORDER BY a.job", run):
