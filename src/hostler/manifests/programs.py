@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from hostler.errors import SpecError, plain
-from hostler.model.durations import format_duration
 from hostler.safefiles import doubt
 
 #: Seconds that a program has, bytes that it may say, and how much of its stderr is kept.
@@ -88,7 +87,7 @@ def _heard(process: subprocess.Popen[bytes], deadline: float, largest: int) -> t
     with selectors.DefaultSelector() as ready:
         ready.register(process.stdout, selectors.EVENT_READ, out)
         ready.register(process.stderr, selectors.EVENT_READ, err)
-        late = f"has not ended after {format_duration(deadline)}"
+        late = f"has not ended after {deadline:g}s"
         while ready.get_map():
             left = end - time.monotonic()
             if left <= 0:

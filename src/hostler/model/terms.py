@@ -195,7 +195,8 @@ def _tag(word: str) -> tuple[Tag | ResultSet, int | None]:
     found = TAG.match(word, 1)
     if not found or (found.end() < len(word) and word[found.end()] != ":"):
         at = found.end() if found else 1
-        raise Unreadable(at, f"{word!r} is not a tag: letters, digits and . _ - after the @")
+        hint = "; every host is all" if word.startswith("@*") else ""
+        raise Unreadable(at, f"{word!r} is not a tag: letters, digits and . _ - after the @{hint}")
     return Tag(found.group()), _port(word, found.end())
 
 
