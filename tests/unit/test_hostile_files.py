@@ -160,7 +160,8 @@ PLACES = [
 ]  # fmt: skip
 #: The same in an Ansible inventory.
 ANSIBLE_PLACES = [
-    "%s", '{"all": %s}', '{"all": {"hosts": %s}}', '{"all": {"hosts": {"a": %s}}}', '{"w": {"hosts": ["a"], "vars": %s}}',
+    "%s", '{"all": %s}', '{"all": {"hosts": %s}}', '{"all": {"hosts": {"a": %s}}}',
+    '{"w": {"hosts": ["a"], "vars": %s}}',
     '{"web": {"hosts": {"a": {"ansible_port": %s}}}}', '{"web": {"hosts": {"a": {"ansible_host": %s, "x": 1}}}}',
     '{"web": {"hosts": {"a": {"ansible_ssh_common_args": %s}}}}', '{"web": {"hosts": {"a": {"any": %s}}}}',
     '{"all": {"children": {"g": %s}}}', '{"_meta": {"hostvars": {"a": %s}}, "g": ["a"]}', '{"_meta": %s, "g": ["a"]}',
