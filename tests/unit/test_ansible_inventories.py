@@ -390,6 +390,10 @@ BAD_JSON = [
     ("{}", "names no hosts"),
     ("[1]", "a list of hosts must be an object"),
     ('{"web": {"hosts": "a"}}', "group web: hosts must be a list of names"),
+    (
+        '{"web": {"hosts": {"a": {"x": 1}}}}',
+        "list of names; a mapping is the form of Ansible's YAML: call the file .yaml",
+    ),
     ('{"web": {"hosts": ["a", 1]}}', "group web: hosts must be a list of names"),
     ('{"web": ["a b"]}', "group web: host 'a b': letters"),
     ('{"web": ["a[1:2]"]}', "group web: host 'a[1:2]': one name, no set of names"),

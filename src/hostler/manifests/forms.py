@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hostler.errors import SpecError
-from hostler.manifests import programs
 from hostler.manifests.facts import Sheet
 from hostler.manifests.plain import plain_sheet, read_plain_terms
 from hostler.manifests.texts import read_text
-from hostler.manifests.trees import Node, read_tree
+
+if TYPE_CHECKING:
+    from hostler.manifests.trees import Node
 
 YAML = (".yaml", ".yml")
 JSON = ".json"
@@ -31,11 +33,14 @@ def read_source(source: str | Path, *, no_programs: str = "") -> Sheet:
 
     `no_programs` is why none may be run, where none may. Raises SpecError with file and line.
     """
+    from hostler.manifests import programs
     from hostler.manifests.sshnames import WORD, ssh_sheet
 
     if str(source) == WORD:
         return ssh_sheet()
     path = Path(source)
+    if "," in path.name and not path.exists():
+        raise SpecError(str(path), None, "no such file; hosts themselves are named with --hosts")
     if programs.is_program(path):
         if no_programs:
             raise SpecError(str(path), None, f"is a program, and is not run: {no_programs}")
@@ -44,6 +49,8 @@ def read_source(source: str | Path, *, no_programs: str = "") -> Sheet:
     if text.startswith("#!"):
         raise SpecError(str(path), 1, "begins as a program does and may not be executed: chmod u+x it")
     if path.suffix.lower() in YAML or (path.suffix.lower() != JSON and _YAML.match(text)):
+        from hostler.manifests.trees import read_tree
+
         return _of_tree(path, read_tree(str(path), text))
     if path.suffix.lower() == JSON or text.lstrip().startswith("{"):
         return _beside(path, _listed(path, text, whole=False))

@@ -7,7 +7,6 @@ and groups unite. It must never let two names stand for one endpoint: a job list
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +131,8 @@ class Drafts:
             raise SpecError(path, group.line, f"group {group.name}: {wrong}") from None
         for member in picked:
             if member.name not in self._drafts:
+                from difflib import get_close_matches
+
                 close = get_close_matches(member.name, list(self._drafts)[:10_000], n=1)
                 hint = f"did you mean {close[0]}?" if close else "name it under hosts: first"
                 raise SpecError(

@@ -192,6 +192,8 @@ def _unknown_tag(tag: str, inventory: Inventory) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(tag, tags, n=3)
+    if tag == "all":
+        return "no host carries the tag 'all': every host is all, without the @"
     hint = f"did you mean {' or '.join('@' + word for word in close)}? " if close else ""
     shown = " ".join("@" + word for word in tags[:20]) + (f" and {len(tags) - 20} more" if tags[20:] else "")
     return f"no host carries the tag {tag!r}; {hint}there are: {shown}"

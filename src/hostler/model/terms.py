@@ -206,7 +206,8 @@ def _port(word: str, at: int) -> int | None:
         return None
     found = _PORT.fullmatch(word, at + 1)
     if word[at] != ":" or not found or not 1 <= int(found.group()) <= 65535:
-        raise Unreadable(at, f"{word[at:]!r} is not a port: write :1 to :65535")
+        hint = "; names are joined by , & ! ^" if word[at:] == ":" else ""
+        raise Unreadable(at, f"{word[at:]!r} is not a port: write :1 to :65535{hint}")
     return int(found.group())
 
 

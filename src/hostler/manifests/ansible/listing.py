@@ -92,9 +92,14 @@ class _Reading:
         return hosts
 
     def _names(self, told: Any, what: str) -> list[str]:
-        names = [] if told is None else [*told] if isinstance(told, list | dict) else None
-        if names is None or not all(isinstance(name, str) for name in names):
-            self._refuse(f"{what} must be a list of names")
+        names = [] if told is None else told
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            hint = (
+                "; a mapping is the form of Ansible's YAML: call the file .yaml"
+                if isinstance(told, dict)
+                else ""
+            )
+            self._refuse(f"{what} must be a list of names{hint}")
         if len(names) > LIMIT:
             self._refuse(f"{what}: more than {LIMIT:,} names")
         return names
