@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import pytest
+
 from hostler.model.events import (
     HostConnected,
     HostLost,
@@ -13,8 +15,9 @@ from hostler.model.events import (
     RunStarted,
 )
 from hostler.model.hosts import Host
-from hostler.model.jobs import Ending, JobState
+from hostler.model.jobs import Ending, JobState, OutputRef
 from hostler.stores.outputs import RunOutputs
+from hostler.stores.reads.kept import OutputElsewhere
 from hostler.stores.reads.results import ended_as, enrolled, out_of_reach, printing
 from hostler.stores.store import RowStore
 from tests.contract.store_making import AT, HOSTS, begun, dispatched, ended, failed, revoked, started
@@ -121,3 +124,35 @@ class StoreResultsContract:
         )
         assert names(printing(store.reader, run, b"xxy")) == ["web1"]
         assert names(printing(store.reader, run, b"well")) == ["web1", "web2"]
+
+    async def test_text_is_found_across_pieces_of_one_stream_and_while_a_job_still_writes(
+        self, store: RowStore
+    ) -> None:
+        mine = await begun(store, 2)
+        run = mine.claim.run
+        if (folder := store.run_folder(run)) is None:
+            return
+        outputs = RunOutputs(folder, epoch=mine.claim.epoch)
+        for stream, at, data in ((1, 0, b"No sp"), (2, 0, b"warning"), (1, 5, b"ace left\n")):
+            outputs.append(1, 1, stream, at, data)
+        outputs.append(2, 1, 1, 0, b"not there yet\n")
+        outputs.sync()
+        await mine.turn(dispatched(1), started(1), dispatched(2, worker=2), started(2))
+        assert names(printing(store.reader, run, b"No space left")) == ["web1"]
+        assert names(printing(store.reader, run, b"there")) == ["web2"]
+        await mine.turn(ended(1, output=outputs.finish(1, 1)))
+        assert names(printing(store.reader, run, b"No space left")) == ["web1"]
+        assert names(printing(store.reader, run, b"warning")) == ["web1"]
+        assert printing(store.reader, run, b"spwarning") == []
+        outputs.close()
+
+    async def test_output_that_lies_on_another_machine_is_told_with_its_place(self, store: RowStore) -> None:
+        mine = await begun(store, 1)
+        run = mine.claim.run
+        if store.run_folder(run) is None:
+            return
+        begins = RunStarted(at=AT, epoch=1, owner="me", options={}, kept="elsewhere:/var/runs/x")
+        await mine.turn(begins, dispatched(1), ended(1, output=OutputRef("out/1.dat", 0, 5, 0)))
+        with pytest.raises(OutputElsewhere, match="kept where it was taken in: elsewhere:/var/runs/x"):
+            printing(store.reader, run, b"x")
+        assert names(ended_as(store.reader, run, [Ending.OK])) == ["web1"]

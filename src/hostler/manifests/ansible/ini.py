@@ -27,6 +27,8 @@ _FORM = re.compile(
 )
 _QUOTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\s*(?:#.*)?""")
 _NUMBERED = re.compile(r"([0-9]+)\s+#.*")
+_SHELL = re.compile(r"""['"\\#\n]""")
+_WORD = re.compile(r"[^ \t\r\n]+")
 UNGROUPED = "ungrouped"
 
 
@@ -91,7 +93,8 @@ class _Reading:
 
     def _hosts(self, line: str, group: str, number: int) -> None:
         try:
-            words = shlex.split(line, comments=True)
+            # Most lines hold nothing that only a shell's rules could cut, and those are slow.
+            words = shlex.split(line, comments=True) if _SHELL.search(line) else _WORD.findall(line)
         except ValueError as wrong:
             self._refuse(number, f"{str(wrong).lower()}: quotes are those of a shell")
         if not words:
