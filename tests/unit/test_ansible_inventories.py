@@ -222,6 +222,18 @@ def test_passwords_are_not_taken_over_and_one_line_says_so(write) -> None:
     assert "hunter2" not in remark
 
 
+def test_what_is_encrypted_is_left_aside_and_told_of(write) -> None:
+    text = "all:\n  hosts:\n    a:\n      key: !vault |\n        $ANSIBLE_VAULT;1.1\n"
+    text += "      x: y\n      ansible_user: !vault z\n"
+    read = read_inventories([write("h.yml", text)])
+    [host] = read.inventory()
+    assert host.vars == (("x", "y"),) and host.user is None
+    assert (
+        "what is encrypted are not taken from inventories: key, ansible_user are left aside"
+        in read.remarks[0]
+    )
+
+
 ARGUMENTS = [
     ("-o ProxyJump=gate", "gate"),
     ("-oProxyJump=ann@gate:22", "ann@gate:22"),
@@ -367,7 +379,9 @@ BAD_YAML = [
     ("all:\n  hosts:\n    a: text", 3, "host a must be a mapping, this is a text"),
     ("all:\n  hosts:\n    a: {ansible_port: [22]}", 3, "host a: ansible_port must be a text"),
     ("all:\n  hosts: {a: }\n  vars: [x]", 3, "group all: vars must be a mapping, this is a list"),
-    ("all: {hosts: {a: {p: !vault x}}}", 1, "tags such as !vault are not used here"),
+    ("all: {hosts: {a: {p: !unsafe x}}}", 1, "tags such as !unsafe are not used here"),
+    ("all: {hosts: {a: {p: !vault [x]}}}", 1, "tags such as !vault are not used here"),
+    ("hosts: {a: {vars: {p: !vault x}}}", 1, "tags such as !vault are not used here"),
     ("plugin: aws_ec2\nregions: [us-east-1]", 1, "names a plugin of Ansible"),
     ("all: {children: {a: {children: {b: {children: {a: {hosts: {x: }}}}}}}}", 1, "part of itself: a > b > a"),
     ("web: {hosts: {a: }}\nhosts: {b: }", 1, "an inventory: unknown key 'web'"),

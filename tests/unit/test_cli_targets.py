@@ -178,7 +178,8 @@ def test_a_program_is_run_once_for_a_command_and_what_it_says_in_vain_is_told_on
         assert code == 0 and "a" in out and (here / "inv.runs").read_text() == "run\n", (words, err)
         assert (
             err.count("\n") == 1
-            and "inv: passwords are not taken from inventories: x_password is left aside" in err
+            and "inv: passwords and what is encrypted are not taken from inventories: x_password is left aside"
+            in err
         )
     [told, _] = json.loads(run("hosts", "-i", "inv", "--explain", "--json")[1])
     assert told["source"] == "inv" and told["tags"] == ["g"]

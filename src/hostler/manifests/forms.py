@@ -24,6 +24,8 @@ JSON = ".json"
 _YAML = re.compile(r"\s*(?:#[^\n]*\n\s*)*(?:---\s|[A-Za-z_][\w.-]*:(?:\s|\Z))")
 #: The top of hostler's own form.
 OWN = ("hosts", "groups", "defaults")
+#: The tag of what only Ansible can decrypt.
+VAULT = "!vault"
 #: Where Ansible looks for more variables, beside an inventory.
 BESIDE = ("group_vars", "host_vars")
 
@@ -49,9 +51,7 @@ def read_source(source: str | Path, *, no_programs: str = "") -> Sheet:
     if text.startswith("#!"):
         raise SpecError(str(path), 1, "begins as a program does and may not be executed: chmod u+x it")
     if path.suffix.lower() in YAML or (path.suffix.lower() != JSON and _YAML.match(text)):
-        from hostler.manifests.trees import read_tree
-
-        return _of_tree(path, read_tree(str(path), text))
+        return _of_tree(path, text)
     if path.suffix.lower() == JSON or text.lstrip().startswith("{"):
         return _beside(path, _listed(path, text, whole=False))
     from hostler.manifests.ansible.ini import ini_sheet, is_ini
@@ -77,19 +77,42 @@ def _listed(path: Path, text: str, *, whole: bool) -> Sheet:
     return json_sheet(str(path), text, whole=whole)
 
 
-def _of_tree(path: Path, root: Node) -> Sheet:
-    from hostler.manifests.ansible.yamls import is_group, yaml_sheet
+def _of_tree(path: Path, text: str) -> Sheet:
+    from hostler.manifests.trees import read_tree
+
+    try:
+        root = read_tree(str(path), text)
+    except SpecError:
+        if VAULT not in text:
+            raise
+        root = read_tree(str(path), text, sealed=VAULT)
+        if not _is_ansible(root):
+            raise
+    if _is_ansible(root):
+        from hostler.manifests.ansible.yamls import yaml_sheet
+
+        return _beside(path, yaml_sheet(str(path), root))
     from hostler.manifests.loom import is_node, loom_sheet
 
-    top = root.value if isinstance(root.value, dict) else {}
-    others = [node for key, (_, node) in top.items() if key not in OWN]
-    if "all" in top or "plugin" in top or (len(others) == len(top) and any(map(is_group, others))):
-        return _beside(path, yaml_sheet(str(path), root))
-    if len(others) == len(top) and any(map(is_node, others)):
+    others = _others(root)
+    if others and any(map(is_node, others)):
         return loom_sheet(str(path), root)
     from hostler.manifests.sheets import read_sheet
 
     return read_sheet(path, root)
+
+
+def _is_ansible(root: Node) -> bool:
+    from hostler.manifests.ansible.yamls import is_group
+
+    top = root.value if isinstance(root.value, dict) else {}
+    return "all" in top or "plugin" in top or any(map(is_group, _others(root)))
+
+
+def _others(root: Node) -> list[Node]:
+    """What stands at the top of a document that has nothing of hostler's own form there."""
+    top = root.value if isinstance(root.value, dict) else {}
+    return [] if any(key in OWN for key in top) else [node for _, node in top.values()]
 
 
 def _beside(path: Path, sheet: Sheet) -> Sheet:

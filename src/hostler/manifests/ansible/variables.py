@@ -47,10 +47,14 @@ LONGEST = 1000
 
 
 class Var(Struct, frozen=True):
-    """A variable's text and line (0 where there are no lines); `text` is None for a list or mapping."""
+    """A variable's text and line (0 where there are no lines); `text` is None for a list or mapping.
+
+    One that is `sealed` is encrypted, and its text is nobody's here.
+    """
 
     text: str | None
     line: int = 0
+    sealed: bool = False
 
 
 class Translator:
@@ -93,7 +97,7 @@ class Translator:
             found.append(f"templates are not filled in: {_few(some)} left aside")
         if self._secrets:
             found.append(
-                f"passwords are not taken from inventories: {_few([*self._secrets])} left aside; "
+                f"passwords and what is encrypted are not taken from inventories: {_few([*self._secrets])} left aside; "
                 "say --ssh-password or --as-password"
             )
         if self._arguments:
@@ -121,7 +125,7 @@ class Translator:
             return False
         if why := text_fault(var.text):
             self._refuse(var, f"{what}: {name} {var.text[:60]!r}: {why}")
-        if SECRET.search(name):
+        if SECRET.search(name) or var.sealed:
             self._secrets.setdefault(name)
             return False
         if TEMPLATE.search(var.text):

@@ -13,7 +13,7 @@ from hostler.manifests.ansible.groups import ALL, Groups
 from hostler.manifests.ansible.names import read_names
 from hostler.manifests.ansible.variables import Var
 from hostler.manifests.facts import Sheet
-from hostler.manifests.trees import Node
+from hostler.manifests.trees import Node, Sealed
 from hostler.model.nodesets import Unreadable
 
 #: What a group may hold.
@@ -105,4 +105,6 @@ class _Reading:
 def _var(line: int, node: Node) -> Var:
     if node.value is None:
         return Var("", line)
+    if isinstance(node.value, Sealed):
+        return Var("", line, sealed=True)
     return Var(node.value if isinstance(node.value, str) else None, line)
