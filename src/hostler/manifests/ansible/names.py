@@ -18,11 +18,11 @@ _LETTERS = re.compile(r"\[([A-Za-z]):([A-Za-z])(?::([0-9]{1,9}))?\]")
 
 
 def read_names(text: str) -> tuple[Iterable[str], int | None]:
-    """The names that a text stands for, and the port behind them. Raises Unreadable.
+    """The names that a text stands for, letter by letter, and the port behind them. Raises Unreadable.
 
     >>> names, port = read_names("n[1:2][a:b]:2222")
     >>> [*names], port
-    (['n1a', 'n1b', 'n2a', 'n2b'], 2222)
+    (['n1a', 'n2a', 'n1b', 'n2b'], 2222)
     """
     parts = _LETTERS.split(text)
     if len(parts) == 1:
