@@ -47,15 +47,15 @@ class UsageError(HostlerError):
 
 
 class SpecError(UsageError):
-    """A file says something that can't be used.
+    """A file says something that can't be used. Whatever stands in it, the complaint is one harmless line.
 
     >>> str(SpecError("hosts.yaml", 3, "port must be 1 to 65535"))
     'hosts.yaml:3: port must be 1 to 65535'
     """
 
     def __init__(self, path: str, line: int | None, why: str) -> None:
-        super().__init__(f"{path}:{line}: {why}" if line else f"{path}: {why}")
-        self.path, self.line, self.why = path, line, why
+        self.path, self.line, self.why = path, line, plain(why)
+        super().__init__(f"{path}:{line}: {self.why}" if line else f"{path}: {self.why}")
 
 
 class HostError(HostlerError):

@@ -14,13 +14,16 @@ from hostler.stores.store import RowStore
 from tests.contract.store_ledger_suite import StoreLedgerContract
 from tests.contract.store_reads_suite import StoreReadsContract
 from tests.contract.store_requests_suite import StoreRequestsContract
+from tests.contract.store_results_suite import StoreResultsContract
 from tests.contract.store_suite import StoreContract
 from tests.own_postgres import emptied, postgres
 
 __all__ = ["emptied", "postgres"]
 
 
-class TestInMemory(StoreContract, StoreReadsContract, StoreRequestsContract, StoreLedgerContract):
+class TestInMemory(
+    StoreContract, StoreReadsContract, StoreRequestsContract, StoreLedgerContract, StoreResultsContract
+):
     """The store that is gone with its process."""
 
     @pytest.fixture
@@ -30,7 +33,9 @@ class TestInMemory(StoreContract, StoreReadsContract, StoreRequestsContract, Sto
         await store.close()
 
 
-class TestSqliteFile(StoreContract, StoreReadsContract, StoreRequestsContract, StoreLedgerContract):
+class TestSqliteFile(
+    StoreContract, StoreReadsContract, StoreRequestsContract, StoreLedgerContract, StoreResultsContract
+):
     """The store in a state folder."""
 
     @pytest.fixture
@@ -40,7 +45,9 @@ class TestSqliteFile(StoreContract, StoreReadsContract, StoreRequestsContract, S
         await store.close()
 
 
-class TestPostgres(StoreContract, StoreReadsContract, StoreRequestsContract, StoreLedgerContract):
+class TestPostgres(
+    StoreContract, StoreReadsContract, StoreRequestsContract, StoreLedgerContract, StoreResultsContract
+):
     """The store in a PostgreSQL database."""
 
     @pytest.fixture

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from hostler.cli.jobsource import JobSource
 from hostler.cli.rows import Form
 from hostler.errors import UsageError
-from hostler.manifests import load_inventory, read_hostfile
+from hostler.manifests import load_inventory, read_hostfile, read_inventories
+from hostler.manifests.sshnames import names
 from hostler.model.templates import Template
 from hostler.settings import files
 from tests.spoiling import CORPUS, JSON, case_id, kept, spoilt
@@ -34,6 +35,35 @@ groups:
   eu: {hosts: [web01, "db[1-2]"], jump: gate@gate.example.com:22}
   old: {hosts: "@eu&@web"}
 """
+ANSIBLE = """\
+lonely ansible_host=10.0.0.1
+[web]
+www[01:03] ansible_user=deploy zone="eu west"
+db-[a:c]:2222  # three
+[eu:children]
+web
+[web:vars]
+ansible_python_interpreter=/usr/bin/python3
+ansible_ssh_common_args='-o ProxyJump=ann@gate:22 -o ProxyCommand="ssh -W %h:%p gate"'
+note = "x # y"
+"""
+ANSIBLE_YAML = """\
+all:
+  vars: {ansible_user: me}
+  hosts:
+    a: {ansible_host: 10.0.0.1, ansible_ssh_extra_args: "-J gate"}
+  children:
+    web: {hosts: {"b[1:2]:22": , "c": }, vars: {ansible_group_priority: 3}}
+    eu: {children: {web: }}
+"""
+ANSIBLE_JSON = (
+    '{"_meta": {"hostvars": {"a": {"ansible_port": 22, "x": [1], "y": {"z": null}}}},\n'
+    ' "all": {"children": ["web"]}, "web": {"hosts": ["a", "b"], "vars": {"ansible_user": "me"}}, "l": ["b"]}\n'
+)
+LOOM = (
+    "staging:\n  user: root\n  password: x\n  ip: 192.168.1.10\ndb1: {user: mysql, identity: ~/.ssh/id.pub}\n"
+)
+SSH = 'Include more\nHost web1 *.x !y "quoted"\n  User me\nMatch host a exec true\nHost=b\n'
 PLAIN = "root@web[01-02]:2222  # two\r\ndb1\n[fe80::1]:22\nme@fe80::2\n"
 TOML = '[batch]\ntimeout = "5m"\nhosts = "a,b"\n[reap]\nyes = true\n'
 JOBS = "one\ntwo three\n'four five' six\n\ttab\\\n"
@@ -44,7 +74,8 @@ TOKENS = [
     b"'", b'"', b"\\", b"[", b"]", b"{", b"}", b"&a ", b"*a", b"<<: ", b"!!python/object:os.system ", b"? ", b"- ",
     b": ", b"#", b"|", b">", b"%", b"@", b"^", b"!", b",", b"..", b"[1-", b"[9-1]", b"[1-999999999]", b"[[",
     b"-oProxyCommand=x", b"host:99999", b":-1", b"0x10", b"1e400", b"nan", b"2026-01-01", b"[batch.deep.er]",
-    b"a.b = 1", b"\n---\n", b"[" * 200,
+    b"a.b = 1", b"\n---\n", b"[" * 200, b"{{ x }}", b"{%", b":children]\n", b":vars]\n", b"\n[g]\n", b"[a:z][a:Z]",
+    b"ansible_port=", b"ansible_host=", b"hostler_x=1", b"!vault ", b'"_meta"', b"hosts:", b"children:", b"#!",
 ]  # fmt: skip
 Reader = Callable[[Path], object]
 
@@ -58,8 +89,24 @@ def settings_of(path: Path) -> object:
     return files._parsed(path.read_bytes(), kind="user", shown=str(path), folder=str(path.parent))
 
 
+def hosts_of(path: Path) -> object:
+    read = read_inventories([path])
+    assert all(path.name in remark for remark in read.remarks), read.remarks
+    return list(read.inventory())
+
+
+def names_of(path: Path) -> object:
+    return [(name, line) for name, _, line in names(path) if not line]
+
+
 READERS: dict[str, tuple[str, str, list[Reader]]] = {
     "inventories/yaml": ("h.yaml", YAML, [lambda path: list(load_inventory([path]))]),
+    "inventories/ansible": ("h.ini", ANSIBLE, [hosts_of]),
+    "inventories/ansible-yaml": ("h.yml", ANSIBLE_YAML, [hosts_of]),
+    "inventories/ansible-json": ("h.json", ANSIBLE_JSON, [hosts_of]),
+    "inventories/loom": ("nodes.yml", LOOM, [hosts_of]),
+    "inventories/any": ("h", ANSIBLE_YAML, [hosts_of, read_hostfile]),
+    "inventories/ssh": ("config", SSH, [names_of]),
     "inventories/plain": ("hosts", PLAIN, [lambda path: list(load_inventory([path])), read_hostfile]),
     "settings": ("hostler.toml", TOML, [settings_of]),
     "joblines": (
@@ -111,6 +158,16 @@ PLACES = [
     '{"hosts": {"a": {}}, "groups": {"g": {"hosts": %s}}}', '{"groups": {"g": %s}}', '{"hosts": {"a": {"slots": %s}}}',
     '{"hosts": {"a": {"identity": %s}}}', '{"hosts": {"a": {"host_key": %s}}}', '{"hosts": {"a": {%s: 1}}}',
 ]  # fmt: skip
+#: The same in an Ansible inventory.
+ANSIBLE_PLACES = [
+    "%s", '{"all": %s}', '{"all": {"hosts": %s}}', '{"all": {"hosts": {"a": %s}}}',
+    '{"w": {"hosts": ["a"], "vars": %s}}',
+    '{"web": {"hosts": {"a": {"ansible_port": %s}}}}', '{"web": {"hosts": {"a": {"ansible_host": %s, "x": 1}}}}',
+    '{"web": {"hosts": {"a": {"ansible_ssh_common_args": %s}}}}', '{"web": {"hosts": {"a": {"any": %s}}}}',
+    '{"all": {"children": {"g": %s}}}', '{"_meta": {"hostvars": {"a": %s}}, "g": ["a"]}', '{"_meta": %s, "g": ["a"]}',
+    '{"web": {"hosts": {"a": {}}, "vars": {"ansible_group_priority": %s}}}', '{"n": {"user": %s}}',
+    '{"n": {"user": "u", "ip": %s}}', '{"n": {"user": "u", "identity": %s}}', '{"n": {"user": "u", "password": %s}}',
+]  # fmt: skip
 KEYS = [
     "batch.timeout",
     "batch.hosts",
@@ -121,6 +178,17 @@ KEYS = [
     "batch.env",
     '"\\u001b"',
 ]
+
+
+@given(st.sampled_from(ANSIBLE_PLACES), JSON)
+def test_a_value_of_any_kind_in_an_ansible_inventory_is_read_or_refused_in_one_line(
+    place: str, value: object
+) -> None:
+    with TemporaryDirectory() as folder:
+        for name in ("h.yml", "h.json"):
+            path = Path(folder, name)
+            path.write_text(place % json.dumps(value))
+            read(path, [hosts_of])
 
 
 @given(st.sampled_from(PLACES), st.sampled_from(KEYS), JSON)

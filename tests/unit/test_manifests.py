@@ -254,6 +254,8 @@ BAD_YAML = [
     ("hosts: {web1: }\ngroups: {g: {hosts: wbe1}}", 2, "no host is called wbe1; did you mean web1?"),
     ("hosts: {a: }\ngroups: {g: {hosts: root@a}}", 2, "root@a: write user: and port: in the group"),
     ("hosts: {a: }\ngroups: {g: {hosts: '@nope'}}", 2, "no host carries the tag 'nope'"),
+    ("hosts: {a: }\ngroups:\n  g: {hosts: '@h'}\n  h: {hosts: '@g'}", 3, "made of @h, which stands below it (line 4)"),
+    ("hosts: {a: }\ngroups: {g: {hosts: 'a,@g'}}", 2, "group g is made of itself: write it of groups above it"),
     ("hosts: {a: }\ngroups: {g: {hosts: '@last:failed'}}", 2, "@last:failed can't stand in an inventory"),
     ("hosts: {a: }\ngroups: {g: {hosts: '^/etc/passwd'}}", 2, "^/etc/passwd can't stand in an inventory"),
     ("hosts: {a: }\ngroups: {g: {hosts: 'a,,'}}", 2, "group g: hosts: column 3: expected a name"),
@@ -291,7 +293,6 @@ BAD_LISTS = [
     ("all", 1, "'all': a list has one"),
     ("^other", 1, "'^other': a list has one"),
     ("a!b", 1, "'a!b': a list has one"),
-    ("[web]\na", 1, "[web] is a section of an Ansible inventory"),
     ("web[1-", 1, "column 4: '[' is not closed"),
     ("n[1-999999]\nm[1-2]\n", 2, "more than 1,000,000 hosts"),
     ("x" * 100_000, 1, "can't be a host's name"),
@@ -357,6 +358,11 @@ def test_a_host_file_gives_targets_that_the_inventory_knows_better(write) -> Non
 def test_a_yaml_inventory_as_a_host_file_is_told_where_it_belongs(write) -> None:
     with pytest.raises(SpecError, match="a YAML inventory is given with -i"):
         read_hostfile(write("fleet.yaml", INVENTORY))
+    with pytest.raises(SpecError, match="a YAML inventory is given with -i"):
+        read_hostfile(write("fleet", INVENTORY))
+    for text in ("[web]\na\n", "a ansible_port=22\n", '{"web": ["a"]}'):
+        with pytest.raises(SpecError, match="hosts: an Ansible inventory is given with -i"):
+            read_hostfile(write("hosts", text))
 
 
 def test_reading_inventories_never_imports_pydantic_and_lists_need_no_yaml(write) -> None:

@@ -300,15 +300,55 @@ def test_a_host_file_is_the_whole_of_the_text_and_read_by_the_caller() -> None:
 def test_earlier_results_are_parsed_and_answered_by_the_caller(text: str, asked: ResultSet) -> None:
     asked_for: list[ResultSet] = []
 
-    def results(which: ResultSet) -> list[str]:
+    def results(which: ResultSet) -> list[Host]:
         asked_for.append(which)
-        return ["web2", "gone"]
+        return [
+            Host(name="web2", address="web2"),
+            Host(name="gone", address="10.0.0.7", port=2222, user="bob"),
+        ]
 
     picked = parse_targets(f"all,me@{text}!db2").pick(Inventory(), results=results)
     assert asked_for == [asked]
-    assert [p.endpoint for p in picked] == ["me@web2", "me@gone"]
-    with pytest.raises(UsageError, match=r"column 5: .*this version can't choose hosts by earlier results"):
+    assert [p.endpoint for p in picked] == ["me@web2", "me@10.0.0.7:2222"]
+    with pytest.raises(UsageError, match=r"column 5: .*hosts can't be chosen by earlier results here"):
         parse_targets(f"all,{text}").pick(FLEET)
+
+
+def test_hosts_of_earlier_results_are_those_of_the_inventory_where_it_knows_them() -> None:
+    inventory = Inventory((
+        Host(name="web1", address="10.0.0.1", user="new"), Host(name="box", address="10.0.0.2", user="ann", port=22),
+    ))  # fmt: skip
+    then = [
+        Host(name="web1", address="10.9.9.9", user="old"),
+        Host(name="10.0.0.2", address="10.0.0.2", user="ann", slots=9),
+        Host(name="by-root", address="10.0.0.2", user="root"),
+        Host(name="gone", address="10.0.0.3", user="x", jump="gate"),
+    ]
+
+    def picked(text: str) -> list[tuple[str, str]]:
+        found = parse_targets(text).pick(inventory, results=lambda which: then)
+        return [(host.name, host.endpoint) for host in found]
+
+    assert picked("@last") == [
+        ("web1", "new@10.0.0.1"), ("10.0.0.2", "ann@10.0.0.2:22"), ("by-root", "root@10.0.0.2"), ("gone", "x@10.0.0.3"),
+    ]  # fmt: skip
+    assert [name for name, _ in picked("all&@last")] == ["web1", "box"]
+    assert [name for name, _ in picked("@last!box")] == ["web1", "by-root", "gone"]
+    with pytest.raises(UsageError, match="targets: column 5: @last: no run last"):
+        parse_targets("box,@last").pick(inventory, results=_no_run)
+
+
+def _no_run(which: ResultSet) -> list[Host]:
+    raise UsageError("no run last: there are no runs yet")
+
+
+def test_hosts_are_limited_to_those_of_another_text() -> None:
+    limited = parse_targets("all").pick(
+        FLEET, within=parse_targets("web1,db[1-2],new"), leave_out=parse_targets("db2")
+    )
+    assert [host.name for host in limited] == ["web1", "db1"]
+    with pytest.raises(UsageError, match=r"^--limit 'x': column 1: no host carries the tag"):
+        parse_targets("all").pick(FLEET, within=parse_targets("@nope", what="--limit 'x'"))
 
 
 def test_a_million_hosts_are_the_most() -> None:

@@ -29,6 +29,11 @@ FLEET = Inventory(
 KNOWN = [host.name for host in FLEET]
 EARLIER = {"last": ["a1", "gone"], "42": ["b1"]}
 
+
+def earlier(which: ResultSet) -> list[Host]:
+    return [Host(name=name, address=name) for name in EARLIER[which.run]]
+
+
 #: How a term is written, and the hosts that it stands for.
 Written = tuple[str, list[str]]
 TERMS: st.SearchStrategy[Written] = st.one_of(
@@ -54,7 +59,7 @@ TEXTS = st.tuples(TERMS, st.lists(st.tuples(SIGNS, TERMS), max_size=6))
 
 
 def picked(text: str) -> list[str]:
-    hosts = parse_targets(text).pick(FLEET, results=lambda which: EARLIER[which.run])
+    hosts = parse_targets(text).pick(FLEET, results=earlier)
     return [host.name for host in hosts]
 
 
@@ -80,7 +85,7 @@ def test_what_is_picked_is_what_sets_would_hold_each_host_once(made: tuple[Writt
     found = picked(text)
     assert set(found) == as_sets(names, rest) and len(found) == len(set(found))
     assert [host.name for host in parse_targets(text).pick(
-        FLEET, results=lambda which: EARLIER[which.run], leave_out=parse_targets("a1,b[1-2]")
+        FLEET, results=earlier, leave_out=parse_targets("a1,b[1-2]")
     )] == [name for name in found if name not in ("a1", "b1", "b2")]  # fmt: skip
 
 
@@ -162,7 +167,10 @@ def read(text: str) -> None:
     """A text is picked by, or refused in one harmless line that says where."""
     try:
         parse_targets(text, what="--hosts").pick(
-            FLEET, results=lambda which: EARLIER["last"], files=parse_targets, leave_out=parse_targets("b1")
+            FLEET,
+            results=lambda which: earlier(ResultSet("last")),
+            files=parse_targets,
+            leave_out=parse_targets("b1"),
         )
     except UsageError as refused:
         said = str(refused)

@@ -135,8 +135,9 @@ def _go_on(options: dict[str, Any]) -> int:
     """A run that is there already: it keeps its ways, which settings don't change, only flags."""
     own = said_only(options)
     refuse_sourcing(own)
-    if own["exclude"] and not names_hosts(own):
-        raise UsageError("--exclude: name the hosts that are to join, with --hosts, --hostfile or -i")
+    for flag in ("exclude", "limit"):
+        if own[flag] and not names_hosts(own):
+            raise UsageError(f"--{flag}: name the hosts that are to join, with --hosts, --hostfile or -i")
     sources_apart(options, jobs_on_stdin=False)
     how = wanted(
         options, options={**overrides(own), **filing(own, fresh=False)}, retry=bool(options["retry"])

@@ -196,10 +196,16 @@ def _files(line: _Line, current: str) -> Iterator[Candidate]:
 
 
 def _targets(line: _Line, current: str) -> Iterator[Candidate]:
-    """Hosts and @tags of the inventories at hand, for the last term of an expression."""
+    """Hosts and @tags of the inventories at hand, and earlier results, for the last term of an expression.
+
+    Names of the SSH configuration are hosts without any inventory. No program is run for a press of Tab.
+    """
     from pathlib import Path
 
     from hostler.manifests import load_inventory
+    from hostler.manifests.programs import is_program
+    from hostler.manifests.sshnames import WORD
+    from hostler.model.terms import RESULT_STATES
     from hostler.providers.sandbox import hosts
 
     if current.startswith("^"):
@@ -208,13 +214,30 @@ def _targets(line: _Line, current: str) -> Iterator[Candidate]:
     begin = max(current.rfind(sign) for sign in ",&!^") + 1
     if (at := current.rfind("@")) > begin:
         begin = at + 1  # user@host
-    named = [*line.values.get("inventory", ()), *_set_inventories(line)]
-    files = [Path(path).expanduser() for path in named]
-    inventory = load_inventory([path for path in files if path.is_file()], extra=hosts())
+    before = current[:begin]
+    run, colon, _ = current[begin:].partition(":")
+    if colon and (run == "@last" or run.startswith("@run/")):
+        yield from ((f"{before}{run}:{state}", "hosts of that result") for state in RESULT_STATES)
+        return
+    named = [Path(path).expanduser() for path in (*line.values.get("inventory", ()), *_set_inventories(line))]
+    files = [path for path in named if path.is_file() and str(path) != WORD and not is_program(path)]
+    inventory = load_inventory(files, extra=hosts())
     for tag in sorted({tag for host in inventory for tag in host.tags}):
-        yield f"{current[:begin]}@{tag}", "every host with this tag"
+        yield f"{before}@{tag}", "every host with this tag"
+    yield f"{before}@last", "hosts of the last run"
     for host in inventory:
-        yield current[:begin] + host.name, host.endpoint
+        yield before + host.name, host.endpoint
+    known = {host.name for host in inventory}
+    yield from ((before + name, "of your SSH configuration") for name in _ssh_names() if name not in known)
+
+
+def _ssh_names() -> Iterator[str]:
+    """The hosts that the user's SSH configuration names, each once."""
+    from pathlib import Path
+
+    from hostler.manifests.sshnames import names
+
+    yield from dict.fromkeys(name for name, _, _ in names(Path.home() / ".ssh" / "config"))
 
 
 def _set_inventories(line: _Line) -> Sequence[str]:

@@ -13,6 +13,13 @@ from hostler.cli.placing import as_password_option, entrusted, housed, login
 from hostler.cli.reaching import reaching, reaching_options, refuse_unreachable, sources_apart
 from hostler.cli.saying import say
 from hostler.cli.storing import store_option
+from hostler.cli.targeting import (
+    chosen_hosts,
+    exclude_option,
+    hostfile_option,
+    inventory_option,
+    limit_option,
+)
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,11 +40,10 @@ OUT = 4
 
 @click.command(cls=Verb, epilog=EXAMPLES)
 @click.argument("targets", metavar="[TARGETS]", required=False)
-@click.option("--hostfile", metavar="FILE", help="A file of hosts, [user@]host[:port] one a line.")
-@click.option("-x", "--exclude", metavar="TARGETS", help="Hosts to leave out.")
-@click.option(
-    "-i", "--inventory", metavar="FILE", multiple=True, help="An inventory (YAML or plain); repeatable."
-)
+@hostfile_option
+@exclude_option
+@limit_option
+@inventory_option
 @click.option("--user", metavar="NAME", help="Log in as NAME where a host names no user of its own.")
 @click.option(
     "--as", "as_user", metavar="USER", help="Look as USER, too, through sudo: as --as USER has jobs run."
@@ -58,7 +64,6 @@ def command(targets: str | None, as_json: bool, color: str, **options: Any) -> i
     import asyncio
 
     from hostler.cli.looking import colour_of, columns_of
-    from hostler.cli.targeting import chosen_hosts
     from hostler.clock import SystemClock
     from hostler.engine.diagnosing import findings
     from hostler.views.checkups import Seen, checkups_text, facts_json, summed
@@ -74,10 +79,7 @@ def command(targets: str | None, as_json: bool, color: str, **options: Any) -> i
     new = {**options, "resume": None, "retry": None}
     become = None if options["as_user"] is None else login(options["as_user"], "--as")
     how = Wanted(**reaching(new), **entrusted(new))
-    try:
-        chosen = chosen_hosts({**options, "hosts": targets or None})
-    except UsageError as error:
-        raise UsageError(str(error).removeprefix("--hosts ")) from None
+    chosen = chosen_hosts({**options, "hosts": targets or None}, flag="")
     hosts = housed(chosen, options)
     refuse_unreachable(hosts, how)
     facts = asyncio.run(_looked(hosts, how, as_user=become))

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hostler.cli.hostnames import shape_of, shape_options, shaped
 from hostler.cli.options import colour_option
 from hostler.cli.parsing import Verb
 from hostler.cli.saying import say
 from hostler.cli.storing import store_option
-from hostler.errors import UsageError
+from hostler.cli.targeting import chosen_hosts, exclude_option, inventories, inventory_option, limit_option
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from hostler.model.hosts import Host
     from hostler.views.machines import Listed
 
-EXAMPLES = "\b\nExamples:\n  hostler hosts\n  hostler hosts @sandbox --json"
+EXAMPLES = (
+    "\b\nExamples:\n  hostler hosts\n  hostler hosts '@sandbox&!sandbox1' --fold\n  hostler hosts --groups"
+)
 
 #: The facts of a host that --explain names the source of, in this order.
 FIELDS = ("address", "user", "port", "jump", "identity", "host_key", "slots")
@@ -33,40 +36,46 @@ BY_HAND = "named by hand"
 
 @click.command(cls=Verb, epilog=EXAMPLES)
 @click.argument("targets", metavar="[TARGETS]", required=False)
-@click.option("-x", "--exclude", metavar="TARGETS", help="Hosts to leave out.")
+@exclude_option
+@limit_option
+@inventory_option
+@shape_options
 @click.option(
-    "-i", "--inventory", metavar="FILE", multiple=True, help="An inventory (YAML or plain); repeatable."
+    "--json", "as_json", is_flag=True, help="The same as one JSON value; times are seconds since the epoch."
 )
-@click.option(
-    "--explain", is_flag=True, help="Tell of each fact where it comes from, and the ledger in sentences."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON list; times are seconds since the epoch.")
 @colour_option
 @store_option
 def command(
     targets: str | None,
     exclude: str | None,
+    limit: str | None,
     inventory: tuple[str, ...],
-    explain: bool,
     as_json: bool,
     color: str,
+    **shapes: bool,
 ) -> None:
     """List hosts, each with its machine's ledger: strikes, when it answered, how long a line takes, clock, disk, load.
 
     Strikes fade, half of them in half an hour. Two names of one machine share its ledger, and so do all runs.
 
-    TARGETS are names, addresses, sets and @tags; without any, all hosts that the inventories name, the sandbox hosts of
-    this machine, and those that earlier runs knew.
+    TARGETS are names, addresses, sets, @tags and earlier results (@last:failed); without any, all hosts that the
+    inventories name, the sandbox hosts of this machine, and those that earlier runs knew. Only the table
+    tells of those: with --fold, --count, --expand and --groups it is the hosts that TARGETS could mean.
     """
     from hostler.cli import looking
     from hostler.clock import SystemClock
     from hostler.views.machines import health_facts, hosts_table
 
-    now = SystemClock().now()
-    hosts = listed(targets, exclude=exclude, inventory=inventory, now=now)
+    now, shape = SystemClock().now(), shape_of(shapes)
+    options = {"hosts": targets, "hostfile": None, "exclude": exclude, "limit": limit, "inventory": inventory}
+    if shape not in (None, "explain"):
+        click.echo(shaped(shape, chosen(options), as_json=as_json), nl=False)
+        return
+    explain = shape == "explain"
+    hosts = listed(options, now=now)
     if not hosts:
         say("no hosts are known: name some (hostler hosts user@host), or an inventory with -i FILE")
-    sources = _sources(inventory) if explain else {}
+    sources = inventories(inventory).sources() if explain else {}
     if as_json:
         told = []
         for each in hosts:
@@ -82,21 +91,23 @@ def command(
         click.echo(hosts_table(hosts, now=now, width=width, colour=colour), nl=False)
 
 
-def listed(targets: str | None, *, exclude: str | None, inventory: Sequence[str], now: float) -> list[Listed]:
-    """The hosts that are meant, with what is known of them. Raises UsageError, SpecError, StoreError."""
-    from hostler.cli import looking
-    from hostler.cli.targeting import chosen_hosts
-    from hostler.manifests import load_inventory
-    from hostler.stores.reads import ledger
-    from hostler.views.machines import Listed
+def chosen(options: dict[str, Any]) -> list[Host]:
+    """The hosts that are meant: with no targets all that are known without a run. Raises UsageError, SpecError."""
     from hostler.wiring.machines import sandbox_hosts
 
-    known = load_inventory([Path(path) for path in inventory], extra=sandbox_hosts())
-    options = {"hosts": targets or "all", "hostfile": None, "exclude": exclude, "inventory": inventory}
-    try:
-        hosts = chosen_hosts(options) if targets or len(known) else []
-    except UsageError as error:
-        raise UsageError(str(error).removeprefix("--hosts ")) from None
+    everybody = {**options, "hosts": options["hosts"] or "all"}
+    if not options["hosts"] and not len(inventories(options["inventory"]).inventory(sandbox_hosts())):
+        return []
+    return chosen_hosts(everybody, flag="")
+
+
+def listed(options: dict[str, Any], *, now: float) -> list[Listed]:
+    """The hosts that are meant, with what is known of them. Raises UsageError, SpecError, StoreError."""
+    from hostler.cli import looking
+    from hostler.stores.reads import ledger
+    from hostler.views.machines import Listed
+
+    hosts = chosen(options)
     with looking.opened() as reader:
         rows = {row.id: row for row in ledger.machines(reader)} if reader else {}
     found = []
@@ -108,7 +119,7 @@ def listed(targets: str | None, *, exclude: str | None, inventory: Sequence[str]
                 health=row.health if row else None, run=row.run if row else None,
             )
         )  # fmt: skip
-    if targets or exclude:
+    if options["hosts"] or options["exclude"] or options["limit"]:
         return found
     named = {host.machine for host in hosts}
     others = [row for row in rows.values() if row.id not in named and row.health.touched > now - REMEMBERED]
@@ -171,9 +182,3 @@ def _explained(each: Listed, sources: Mapping[str, Mapping[str, str]], *, now: f
         plain = one_line(line.encode("utf-8", "surrogateescape"))
         text += indented(plain, width=width)
     return "".join(one_line(line.encode("utf-8", "surrogateescape")) + "\n" for line in text)
-
-
-def _sources(inventory: Sequence[str]) -> dict[str, dict[str, str]]:
-    from hostler.manifests.inventories import field_sources
-
-    return field_sources([Path(path) for path in inventory])

@@ -92,7 +92,7 @@ def _say(text: str, *, code: int) -> int:
     """Say what went wrong; gives `code`."""
     from hostler.cli.saying import say
 
-    say(text)
+    say(text, pointing=True)
     return code
 
 

@@ -95,7 +95,7 @@ class Marked(click.Option):
     at all; of `rivals`, keys of settings, only the one said nearest to the command line holds. A `secret` is told by
     where it is to be had, and its value is never shown. `habit` is what holds when nobody says anything, where that is
     no default of the option itself. Of what `assigns`, NAME=VALUE, the value is never shown; of a
-    store's `url` no password.
+    store's `url` no password. Of values that name files `literals` are none.
     """
 
     def __init__(
@@ -108,8 +108,9 @@ class Marked(click.Option):
         habit: str | None = None,
         assigns: bool = False,
         url: bool = False,
+        literals: tuple[str, ...] = (),
         **more: Any,
     ) -> None:
         super().__init__(*words, **more)
         self.names, self.never, self.rivals, self.secret = names, never, rivals, secret
-        self.habit, self.assigns, self.url = habit, assigns, url
+        self.habit, self.assigns, self.url, self.literals = habit, assigns, url, literals

@@ -173,6 +173,7 @@ def _field(option: click.Option, *, acts: bool, shared: bool) -> Field:
         default=marked.habit if marked and marked.habit else plain_default(option),
         assigns=bool(marked and marked.assigns),
         url=bool(marked and marked.url),
+        literals=("-", *(marked.literals if marked else ())),
     )
 
 

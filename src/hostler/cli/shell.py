@@ -45,7 +45,13 @@ def command(split: Split, /, target: str, as_user: str | None, **options: Any) -
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("shell is for a terminal, and stdin or stdout is none; hostler batch runs commands")
     sources_apart(options, jobs_on_stdin=False)
-    chosen = {"hosts": target, "hostfile": None, "exclude": None, "inventory": options["inventory"]}
+    chosen = {
+        "hosts": target,
+        "hostfile": None,
+        "exclude": None,
+        "limit": None,
+        "inventory": options["inventory"],
+    }
     try:
         hosts = housed(chosen_hosts(chosen), {**options, "as_user": None})
     except UsageError as error:

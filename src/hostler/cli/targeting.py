@@ -5,44 +5,70 @@ It must never reach a host, nor guess at one: what is named nowhere is an error 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hostler.cli.options import Marked, group
+from hostler.cli.options import META, Marked, group
 from hostler.cli.parsing import said
 from hostler.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hostler.manifests.inventories import Drafts
     from hostler.model.hosts import Host
-    from hostler.model.selectors import ResultSet, Selector
+    from hostler.model.selectors import Selector
+    from hostler.settings.layers import Value
 
-_hosts_option = click.option(
-    "--hosts",
+#: Where a context keeps the inventories that its verb has read: a program is run once.
+READ = "hostler.inventories"
+
+exclude_option = click.option("-x", "--exclude", metavar="TARGETS", help="Hosts to leave out.")
+limit_option = click.option("--limit", metavar="TARGETS", help="Of the hosts named, only these.")
+inventory_option = click.option(
+    "-i",
+    "--inventory",
     cls=Marked,
-    rivals=("hostfile",),
-    metavar="TARGETS",
-    help="Where to run: names, addresses, sets, @tags: 'web[1-9]&!@old'.",
+    literals=("ssh:",),
+    metavar="FILE",
+    multiple=True,
+    help="An inventory: YAML, a list, Ansible's or Loom's, a program; ssh: is your SSH configuration. Repeatable.",
 )
-_rest = (
-    click.option("-x", "--exclude", metavar="TARGETS", help="Hosts to leave out."),
-    click.option(
-        "-i", "--inventory", metavar="FILE", multiple=True, help="An inventory (YAML or plain); repeatable."
-    ),
+hostfile_option = click.option(
+    "--hostfile",
+    cls=Marked,
+    rivals=("hosts",),
+    metavar="FILE",
+    help="A file of hosts, [user@]host[:port] one a line.",
 )
-_HOSTFILE = "A file of hosts, [user@]host[:port] one a line."
 
-#: --hosts, --hostfile, -x and -i.
+#: --hosts, --hostfile, -x, --limit and -i.
 targeting_options = group(
-    _hosts_option,
-    click.option("--hostfile", cls=Marked, rivals=("hosts",), metavar="FILE", help=_HOSTFILE),
-    *_rest,
+    click.option(
+        "--hosts",
+        cls=Marked,
+        rivals=("hostfile",),
+        metavar="TARGETS",
+        help="Where to run: names, addresses, sets, @tags, earlier results: 'web[1-9]&!@old,@last:failed'.",
+    ),
+    hostfile_option,
+    exclude_option,
+    limit_option,
+    inventory_option,
 )
 #: The same of a verb whose hosts stand on the command line by themselves.
 picking_options = group(
-    click.option("--hostfile", cls=Marked, never="it is instead of TARGETS", metavar="FILE", help=_HOSTFILE),
-    *_rest,
+    click.option(
+        "--hostfile",
+        cls=Marked,
+        never="it is instead of TARGETS",
+        metavar="FILE",
+        help="A file of hosts, [user@]host[:port] one a line.",
+    ),
+    exclude_option,
+    limit_option,
+    inventory_option,
 )
 
 
@@ -52,57 +78,62 @@ def names_hosts(options: dict[str, Any]) -> bool:
 
 
 def chosen_hosts(options: dict[str, Any], *, flag: str = "--hosts") -> list[Host]:
-    """The hosts that the options name, those of `flag`, or of a word that has none. Raises UsageError, SpecError."""
-    from hostler.manifests import load_inventory, read_hostfile
+    """The hosts that the options name; `flag` is how the verb asks for them. Raises UsageError, SpecError."""
+    from hostler.cli.earlier import results
+    from hostler.manifests import read_hostfile
     from hostler.model.hosts import Inventory, refuse_twins
     from hostler.wiring.machines import sandbox_hosts
 
-    files = [Path(path) for path in options["inventory"]]
-    inventory = load_inventory(files, extra=sandbox_hosts())
+    known = inventories(options["inventory"])
+    inventory = known.inventory(sandbox_hosts())
     text = options["hosts"]
     if options["hostfile"]:
         if text:
-            raise UsageError(f"{flag or 'TARGETS'} and --hostfile: one or the other")
+            raise UsageError("--hosts and --hostfile: one or the other")
         text = "^" + options["hostfile"]
     if not text:
         if not names_hosts(options):
             named_by = f"{flag} 'user@host1,user@host2'".strip() + (" before '--'" if not flag else "")
             raise UsageError(f"no hosts: name them with {named_by}, --hostfile FILE or -i FILE")
         # All that the files name, and nothing that is known without them.
-        named = {host.name for host in load_inventory(files)}
+        named = set(known.names)
         inventory, text = Inventory(tuple(host for host in inventory if host.name in named)), "all"
-    exclude = _targets("--exclude", options["exclude"]) if options["exclude"] else None
-    picked = _targets(flag or "TARGETS", text).pick(
-        inventory, files=read_hostfile, leave_out=exclude, results=earlier
+    narrowed = [("-x", options["exclude"]), ("--limit", options["limit"])]
+    exclude, limit = (targets(f"{which} ", words) if words else None for which, words in narrowed)
+    hosts = list(
+        targets(f"{flag} " if flag else "", text).pick(
+            inventory, results=results, files=read_hostfile, within=limit, leave_out=exclude
+        )
     )
-    hosts = list(picked)
     if not hosts:
-        raise UsageError(f"no host is left of {text!r}" + (" without those of -x" if exclude else ""))
+        narrowing = " and ".join(f"{which} {words!r}" for which, words in narrowed if words)
+        raise UsageError(f"no host is left of {text!r}" + (f" by {narrowing}" if narrowing else ""))
     refuse_twins(hosts)
     return hosts
 
 
-def earlier(asked: ResultSet) -> list[Host]:
-    """The hosts of an earlier run that came to some result. Raises UsageError, StoreError."""
-    from hostler.cli.storing import open_reader
-    from hostler.stores.reads.batch import no_run_yet
-    from hostler.stores.reads.results import hosts_that
-    from hostler.stores.reads.runs import resolve
+def inventories(sources: Sequence[str]) -> Drafts:
+    """What the inventories say, read once for a verb; what is left aside of them is said. Raises SpecError."""
+    from hostler.cli.saying import say
+    from hostler.manifests import read_inventories
 
-    reader = open_reader()
-    if reader is None:
-        raise no_run_yet(asked.run)
-    try:
-        return hosts_that(reader, resolve(reader, asked.run), asked)
-    finally:
-        reader.close()
+    ctx = click.get_current_context(silent=True)
+    kept: dict[tuple[str, ...], Drafts] = ctx.meta.setdefault(READ, {}) if ctx is not None else {}
+    key = tuple(sources)
+    if key not in kept:
+        set_: dict[str, Value] = ctx.meta.get(META, {}) if ctx is not None else {}
+        value = set_.get("inventory")
+        why = ""
+        if value is not None and value.source == "project":
+            why = f"a project's file may not have one run ({value.place}); give it with -i, or in your own settings"
+        kept[key] = read_inventories(sources, no_programs=why)
+        for remark in kept[key].remarks:
+            say(remark)
+    return kept[key]
 
 
-def _targets(flag: str, text: str) -> Selector:
-    """A target text from a flag. Raises UsageError that shows it."""
+def targets(before: str, text: str) -> Selector:
+    """A target text from a command line; `before` is what its complaints begin with. Raises UsageError."""
     from hostler.model.selectors import parse_targets
 
-    try:
-        return parse_targets(text)
-    except UsageError as error:
-        raise UsageError(f"{flag} {text!r}: {str(error).removeprefix('targets: ')}") from None
+    return parse_targets(text, what=f"{before}{text!r}" if len(text) <= 200 else before.strip() or "targets")

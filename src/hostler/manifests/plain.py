@@ -14,7 +14,6 @@ from hostler.model.nodesets import LIMIT, Unreadable
 from hostler.model.terms import Names, Term, read_terms
 
 _COMMENT = re.compile(r"(?:^|\s)#.*")
-_SECTION = re.compile(r"\[[A-Za-z][A-Za-z0-9_.:-]*\]\Z")
 
 
 def read_plain_terms(path: str, text: str) -> list[tuple[int, Term]]:
@@ -28,10 +27,6 @@ def read_plain_terms(path: str, text: str) -> list[tuple[int, Term]]:
         words = _COMMENT.sub("", line).strip()
         if not words:
             continue
-        if _SECTION.match(words):
-            raise SpecError(
-                path, number, f"{words} is a section of an Ansible inventory: a list has one host a line"
-            )
         try:
             terms = read_terms(words)
         except Unreadable as wrong:

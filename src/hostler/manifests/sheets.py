@@ -20,15 +20,14 @@ from typing import NoReturn
 
 from hostler.errors import SpecError, UsageError
 from hostler.manifests.facts import FIELDS, Facts, Group, Mention, Sheet
-from hostler.manifests.trees import Node, read_tree
+from hostler.manifests.trees import Node
+from hostler.manifests.values import VARIABLE, jump_fault, number_fault, tag_fault, text_fault
 from hostler.model.hosts import NAME, USER
 from hostler.model.nodesets import LIMIT, Pattern, Unreadable, read_pattern
 from hostler.model.selectors import Selector, parse_targets
-from hostler.model.terms import TAG, HostFile, Names, ResultSet, read_terms
+from hostler.model.terms import HostFile, Names, ResultSet, read_terms
 
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _HOST_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}(?: .*)?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 HOST_KEYS = (*FIELDS, "tags", "vars")
 #: What many hosts can have in common: not where they are, nor who they are.
@@ -37,9 +36,9 @@ SHARED_KEYS = tuple(key for key in HOST_KEYS if key not in ("address", "host_key
 READ_VARS = ("python", "spool", "shell", "transport")
 
 
-def read_sheet(path: Path, text: str) -> Sheet:
-    """Read a YAML inventory. Raises SpecError with the line."""
-    return _Reading(path).sheet(read_tree(str(path), text))
+def read_sheet(path: Path, root: Node) -> Sheet:
+    """Read a YAML inventory from its tree. Raises SpecError with the line."""
+    return _Reading(path).sheet(root)
 
 
 class _Reading:
@@ -156,15 +155,14 @@ class _Reading:
         )
 
     def _tag(self, tag: str, line: int, what: str) -> str:
-        if not TAG.fullmatch(tag) or tag == "last":
-            why = "is taken: @last is the last run" if tag == "last" else "letters, digits and . _ - only"
+        if why := tag_fault(tag):
             self._refuse(line, f"{what} {tag[:60]!r}: {why}")
         return tag
 
     def _vars(self, node: Node, what: str) -> dict[str, str]:
         variables = {}
         for name, (line, value) in self._open_mapping(node, f"{what}: vars").items():
-            if not _VARIABLE.fullmatch(name):
+            if not VARIABLE.fullmatch(name):
                 self._refuse(line, f"{what}: vars: {name[:60]!r} is not a variable's name")
             variables[name] = "" if value.value is None else self._text(value, f"{what}: vars: {name}")
         return variables
@@ -194,15 +192,14 @@ class _Reading:
     def _text(self, node: Node, what: str) -> str:
         if not isinstance(node.value, str):
             self._refuse(node.line, f"{what} must be a text, this is {node.kind}")
-        # YAML's escapes can write what no argument and no file can hold.
-        if "\0" in node.value or any("\ud800" <= sign <= "\udfff" for sign in node.value):
-            self._refuse(node.line, f"{what} {node.value[:60]!r}: not a text that a host could be given")
+        if why := text_fault(node.value):
+            self._refuse(node.line, f"{what} {node.value[:60]!r}: {why}")
         return node.value
 
     def _number(self, node: Node, what: str, least: int, most: int) -> int:
         text = self._text(node, what)
-        if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
-            self._refuse(node.line, f"{what} {text[:60]!r}: must be a whole number from {least} to {most}")
+        if why := number_fault(text, least, most):
+            self._refuse(node.line, f"{what} {text[:60]!r}: {why}")
         return int(text)
 
     def _matching(self, node: Node, what: str, pattern: re.Pattern[str], why: str) -> str:
@@ -214,15 +211,8 @@ class _Reading:
     def jump(self, node: Node, what: str) -> str:
         """One host, or several behind each other, to go through."""
         text = self._text(node, what)
-        try:
-            terms = read_terms(text)
-        except Unreadable as wrong:
-            self._refuse(node.line, f"{what} {text[:60]!r}: {wrong.why}")
-        for term in terms:
-            if term.sign != "," or not isinstance(term.atom, Names) or len(term.atom.pattern) != 1:
-                self._refuse(
-                    node.line, f"{what} {text[:60]!r}: one [user@]host[:port], or several with commas"
-                )
+        if why := jump_fault(text):
+            self._refuse(node.line, f"{what} {text[:60]!r}: {why}")
         return text
 
     def identity(self, node: Node, what: str) -> str:

@@ -19,6 +19,12 @@ MOST_NODES = 1_000_000
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
+class Sealed(str):
+    """A text that its tag says is encrypted: that there is one is all that is known of it."""
+
+    __slots__ = ()
+
+
 class Node(Struct, frozen=True):
     """One value of a document: a text, nothing, a list, or a mapping from keys to (line of the key, value).
 
@@ -42,8 +48,8 @@ class Node(Struct, frozen=True):
         return "nothing"
 
 
-def read_tree(path: str, text: str) -> Node:
-    """Read one YAML document.
+def read_tree(path: str, text: str, *, sealed: str = "") -> Node:
+    """Read one YAML document; texts with the tag `sealed` become Sealed, and no other tag may stand there.
 
     Raises SpecError on bad YAML, tags like !!python/object, duplicate keys, more than 16 levels, more than a
     million values, and more than one document.
@@ -53,7 +59,7 @@ def read_tree(path: str, text: str) -> Node:
     from ruamel.yaml.reader import ReaderError
 
     try:
-        return _Growing(path, YAML(typ="safe", pure=True).parse(text)).document()
+        return _Growing(path, YAML(typ="safe", pure=True).parse(text), sealed).document()
     except MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         raise SpecError(
@@ -72,8 +78,8 @@ def read_tree(path: str, text: str) -> Node:
 class _Growing:
     """The tree as far as its events have come."""
 
-    def __init__(self, path: str, events: Iterator[Any]) -> None:
-        self._path, self._events = path, events
+    def __init__(self, path: str, events: Iterator[Any], sealed: str) -> None:
+        self._path, self._events, self._sealed = path, events, sealed
         self._anchors: dict[str, Node | None] = {}
         self._size = 0
 
@@ -97,7 +103,8 @@ class _Growing:
                 self._refuse(event, f"the alias *{event.anchor} has no finished anchor above it")
             self._count(event, node.size)
             return node
-        if event.tag is not None:
+        hidden = kind == "ScalarEvent" and event.tag is not None and event.tag == self._sealed
+        if event.tag is not None and not hidden:
             self._refuse(
                 event, f"tags such as {str(event.tag).replace('tag:yaml.org,2002:', '!!')} are not used here"
             )
@@ -109,7 +116,7 @@ class _Growing:
         line = event.start_mark.line + 1
         if kind == "ScalarEvent":
             plain_null = event.style is None and event.value in _NULLS
-            node = Node(line, None if plain_null else event.value)
+            node = Node(line, Sealed() if hidden else None if plain_null else event.value)
         elif kind == "SequenceStartEvent":
             items = [self._node(inner, depth + 1) for inner in self._until("SequenceEndEvent")]
             node = Node(line, items, 1 + sum(item.size for item in items))

@@ -18,14 +18,14 @@ from hostler.model.terms import Everything, HostFile, Names, ResultSet, Tag, Ter
 
 __all__ = ["ResultSet", "Selector", "fold", "parse_targets"]
 
-#: Answers an earlier run's hosts, as they were then or by name.
-Results = Callable[[ResultSet], Iterable[Host | str]]
+#: Answers an earlier run's hosts, as that run knew them. Raises UsageError.
+Results = Callable[[ResultSet], Iterable[Host]]
 #: Reads a host file by its path.
 Files = Callable[[str], "Selector"]
 
 
 class Selector(Struct, frozen=True):
-    """A parsed target text: terms that are taken together from left to right.
+    """A parsed target text: terms that are taken together from left to right. `what` begins complaints about it.
 
     >>> web = Host(name="web1", address="10.0.0.5", tags=frozenset({"web"}))
     >>> [host.endpoint for host in parse_targets("root@@web,db1:2222").pick(Inventory((web,)))]
@@ -33,6 +33,7 @@ class Selector(Struct, frozen=True):
     """
 
     terms: tuple[Term, ...]
+    what: str = "targets"
 
     def pick(
         self,
@@ -40,23 +41,41 @@ class Selector(Struct, frozen=True):
         *,
         results: Results | None = None,
         files: Files | None = None,
+        within: Selector | None = None,
         leave_out: Selector | None = None,
     ) -> tuple[Host, ...]:
         """The hosts meant, in the order in which they were named, each once; none is a possible answer.
 
         A name that the inventory doesn't know is an address. Where that is the address and port of a known
         host, all that is known of that host holds for it, and both are one host to `&`, `!` and `^`.
-        `results` answers earlier results; `files` reads what `^FILE` names (`manifests.read_hostfile`);
-        the hosts of `leave_out` are left out, whatever name they were picked by.
+        `results` answers earlier results: a host that the inventory doesn't know by its name is the one that the
+        earlier run knew. `files` reads what `^FILE` names (`manifests.read_hostfile`). Of the hosts only those of
+        `within` are taken, and those of `leave_out` left out, whatever name they were picked by.
 
         Raises UsageError on an unknown tag, on earlier results that nobody answers, and where two terms give
         one host with different users or ports.
         """
         known = _Known(inventory, results, files)
-        picked = _taken(self.terms, known)
+        picked = self._taken(known)
+        if within is not None:
+            picked = _common(picked, within._taken(known))
         if leave_out is not None:
-            picked = _minus(picked, _taken(leave_out.terms, known))
+            picked = _minus(picked, leave_out._taken(known))
         return tuple(pick.host for pick in picked.values())
+
+    def _taken(self, known: _Known) -> dict[str, _Pick]:
+        try:
+            return _taken(self.terms, known)
+        except Unpickable as wrong:
+            raise UsageError(f"{self.what}: column {wrong.at + 1}: {wrong.why}") from None
+
+
+class Unpickable(ValueError):
+    """A term that is well written and stands for no host that could be told: where, counted from 0, and why."""
+
+    def __init__(self, at: int, why: str) -> None:
+        super().__init__(why)
+        self.at, self.why = at, why
 
 
 def parse_targets(text: str, *, what: str = "targets") -> Selector:
@@ -71,7 +90,7 @@ def parse_targets(text: str, *, what: str = "targets") -> Selector:
     hostler.errors.UsageError: targets: column 6: expected a name after ','
     """
     try:
-        return Selector(read_terms(text))
+        return Selector(read_terms(text), what)
     except Unreadable as wrong:
         raise UsageError(f"{what}: column {wrong.at + 1}: {wrong.why}") from None
 
@@ -129,25 +148,22 @@ def _hosts(term: Term, known: _Known) -> Iterator[tuple[str, Host]]:
         case Tag(tag):
             tagged = known.inventory.tagged(tag)
             if not tagged:
-                raise UsageError(f"targets: column {term.column}: {_unknown_tag(tag, known.inventory)}")
+                raise Unpickable(term.column - 1, _unknown_tag(tag, known.inventory))
             for host in tagged:
                 yield host.name, host
         case HostFile(path):
             if known.files is None:
-                raise UsageError(
-                    f"targets: column {term.column}: {term}: a file of hosts can't be named here"
-                )
+                raise Unpickable(term.column - 1, f"{term}: a file of hosts can't be named here")
             yield from ((key, pick.host) for key, pick in _taken(known.files(path).terms, known).items())
         case ResultSet():
             if known.results is None:
-                raise UsageError(
-                    f"targets: column {term.column}: {term}: this version can't choose hosts by earlier results"
-                )
-            for found in known.results(term.atom):
-                if isinstance(found, Host) and found.name not in known.names:
-                    yield found.name, found
-                else:
-                    yield _named(found if isinstance(found, str) else found.name, term, known)
+                raise Unpickable(term.column - 1, f"{term}: hosts can't be chosen by earlier results here")
+            try:
+                earlier = [*known.results(term.atom)]
+            except UsageError as wrong:
+                raise Unpickable(term.column - 1, f"{term}: {wrong}") from None
+            for host in earlier:
+                yield _met(host, known)
 
 
 def _named(name: str, term: Term, known: _Known) -> tuple[str, Host]:
@@ -158,6 +174,16 @@ def _named(name: str, term: Term, known: _Known) -> tuple[str, Host]:
     return name, Host(name=name, address=name)
 
 
+def _met(host: Host, known: _Known) -> tuple[str, Host]:
+    """A host of an earlier run: the known one of its name or endpoint, else as it was then."""
+    if now := known.names.get(host.name):
+        return host.name, now
+    there = known.at(host.address, host.user, host.port)
+    if there is not None and there.user == host.user:
+        return there.name, replace(there, name=host.name)
+    return host.name, host
+
+
 def _unknown_tag(tag: str, inventory: Inventory) -> str:
     tag = tag if len(tag) <= 200 else f"{tag[:200]}…"
     tags = sorted({tag for host in inventory for tag in host.tags})
@@ -166,6 +192,8 @@ def _unknown_tag(tag: str, inventory: Inventory) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(tag, tags, n=3)
+    if tag == "all":
+        return "no host carries the tag 'all': every host is all, without the @"
     hint = f"did you mean {' or '.join('@' + word for word in close)}? " if close else ""
     shown = " ".join("@" + word for word in tags[:20]) + (f" and {len(tags) - 20} more" if tags[20:] else "")
     return f"no host carries the tag {tag!r}; {hint}there are: {shown}"

@@ -195,7 +195,8 @@ def _tag(word: str) -> tuple[Tag | ResultSet, int | None]:
     found = TAG.match(word, 1)
     if not found or (found.end() < len(word) and word[found.end()] != ":"):
         at = found.end() if found else 1
-        raise Unreadable(at, f"{word!r} is not a tag: letters, digits and . _ - after the @")
+        hint = "; every host is all" if word.startswith("@*") else ""
+        raise Unreadable(at, f"{word!r} is not a tag: letters, digits and . _ - after the @{hint}")
     return Tag(found.group()), _port(word, found.end())
 
 
@@ -205,7 +206,8 @@ def _port(word: str, at: int) -> int | None:
         return None
     found = _PORT.fullmatch(word, at + 1)
     if word[at] != ":" or not found or not 1 <= int(found.group()) <= 65535:
-        raise Unreadable(at, f"{word[at:]!r} is not a port: write :1 to :65535")
+        hint = "; names are joined by , & ! ^" if word[at:] == ":" else ""
+        raise Unreadable(at, f"{word[at:]!r} is not a port: write :1 to :65535{hint}")
     return int(found.group())
 
 

@@ -26,7 +26,7 @@ class Field(Struct, frozen=True, kw_only=True):
     `names` is what a project's file may not say with it (a key, a program), `never` why it is no setting at all;
     `rivals` are keys of which only one can hold: the one from nearer to the command line. `default` is what holds when
     nobody says anything. Of a value that `assigns`, NAME=VALUE, people are shown the name only; of a
-    store's `url` no password.
+    store's `url` no password. Of a `path` the `literals` are no paths.
     """
 
     key: str
@@ -43,6 +43,7 @@ class Field(Struct, frozen=True, kw_only=True):
     default: Taken | None = None
     assigns: bool = False
     url: bool = False
+    literals: tuple[str, ...] = ("-",)
 
     def from_toml(self, value: object, *, folder: str = "") -> Taken:
         """A value from a file; a relative path is relative to `folder` (empty: as it is). Raises UsageError: why not.
@@ -112,7 +113,7 @@ class Field(Struct, frozen=True, kw_only=True):
             raise UsageError(f"must be one of {', '.join(self.choices)}")
         if self.secret:
             SecretSource.parse(text)
-        if self.path and folder and text != "-":
+        if self.path and folder and text not in self.literals:
             text = os.path.normpath(os.path.join(folder, os.path.expanduser(text)))
         return text
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from msgspec import Struct, field
 
 from hostler.errors import SpecError
+from hostler.safefiles import doubt
 
 NAME = "hostler.toml"
 #: Bytes that a file of settings may have.
@@ -86,7 +86,8 @@ def _read(path: Path, *, kind: Literal["project", "user"], shown: str, folder: s
     except OSError as error:
         raise SpecError(shown, None, f"can't be read: {error.strerror}") from None
     try:
-        if why := _doubt(os.fstat(fd), path, kind):
+        owners = (os.geteuid(), 0) if kind == "user" else (os.geteuid(),)
+        if why := doubt(os.fstat(fd), path, owners=owners):
             out = "" if kind == "user" else ", or run hostler in another folder"
             raise SpecError(shown, None, f"is not used as settings, since {why}{out}")
         with open(fd, "rb", closefd=False) as file:
@@ -98,37 +99,6 @@ def _read(path: Path, *, kind: Literal["project", "user"], shown: str, folder: s
     if len(data) > LIMIT:
         raise SpecError(shown, None, f"is longer than {LIMIT >> 10} KiB: too long for settings")
     return _parsed(data, kind=kind, shown=shown, folder=folder)
-
-
-def _doubt(found: os.stat_result, path: Path, kind: str) -> str:
-    """Why this may be somebody else's word, and what to do; empty when it is ours."""
-    if not stat.S_ISREG(found.st_mode):
-        return "it is no ordinary file: remove it"
-    mine = (os.geteuid(), 0) if kind == "user" else (os.geteuid(),)
-    if found.st_uid not in mine:
-        return f"it belongs to user {found.st_uid} and not to you: make it yours, remove it"
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"others can write to it (mode {stat.S_IMODE(found.st_mode):o}): chmod go-w it"
-    for folder in _chain(path):
-        try:
-            above = os.stat(folder)
-        except OSError as error:
-            return f"{folder} can't be looked at ({error.strerror}): mend that"
-        if above.st_uid not in (os.geteuid(), 0):
-            return f"the folder {folder} belongs to user {above.st_uid}: move it"
-        # In a folder like /tmp others can add files, but not replace ours.
-        if above.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not above.st_mode & stat.S_ISVTX:
-            return f"others can write to the folder {folder} (mode {stat.S_IMODE(above.st_mode):o}): chmod go-w that"
-    return ""
-
-
-def _chain(path: Path) -> Iterator[Path]:
-    """The folders around a file, up to the root: those where it is named, and those where it really is."""
-    named = Path(os.path.abspath(path))
-    seen = dict.fromkeys(
-        [*Path(os.path.realpath(named.parent), named.name).parents, *Path(os.path.realpath(path)).parents]
-    )
-    yield from seen
 
 
 def _parsed(data: bytes, *, kind: Literal["project", "user"], shown: str, folder: str) -> File:

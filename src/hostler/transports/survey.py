@@ -72,7 +72,7 @@ def matches(patterns: Sequence[str], name: str) -> bool:
 
 
 class Survey(Struct, frozen=True, kw_only=True):
-    """What the files hold: those words in the order that counts, and the Host lines.
+    """What the files hold: those words in the order that counts, and the Host lines, in `hosts` each with its place.
 
     `unreadable` is a Match that AsyncSSH can't read, and so none of it. `alike` says that hosts whom the same Host
     lines concern are told the same things, whatever their names.
@@ -80,6 +80,7 @@ class Survey(Struct, frozen=True, kw_only=True):
 
     said: tuple[Said, ...] = ()
     lines: tuple[tuple[str, ...], ...] = ()
+    hosts: tuple[tuple[tuple[str, ...], Path, int], ...] = ()
     alike: bool = True
     unreadable: str | None = None
 
@@ -95,7 +96,8 @@ def survey(config: Sequence[Path]) -> Survey:
         looking.through(path, (), 0)
     return Survey(
         said=tuple(looking.said),
-        lines=tuple(dict.fromkeys(looking.lines)),
+        lines=tuple(dict.fromkeys(values for values, _, _ in looking.hosts)),
+        hosts=tuple(looking.hosts),
         alike=looking.alike,
         unreadable=looking.unreadable,
     )
@@ -106,7 +108,7 @@ class _Looking:
 
     def __init__(self) -> None:
         self.said: list[Said] = []
-        self.lines: list[tuple[str, ...]] = []
+        self.hosts: list[tuple[tuple[str, ...], Path, int]] = []
         self.alike = True
         self.unreadable: str | None = None
         self._budget = FILES
@@ -125,7 +127,7 @@ class _Looking:
             word, values = _split(line)
             if word == "host":
                 blocks = (*outer, tuple(values))
-                self.lines.append(tuple(values))
+                self.hosts.append((tuple(values), path, number))
             elif word == "match":
                 blocks = outer if [value.lower() for value in values] == ["all"] else (*outer, None)
                 self.alike = False
