@@ -25,6 +25,7 @@ from hostler.remote.files.framing import (
     OFFSET,
     POINT,
     REMOVE,
+    SUFFIX,
     SWEEP,
     checked,
     one_record,
@@ -291,37 +292,50 @@ class Taker:
 
 def _part(above: int, part: bytes, name: bytes, offset: int) -> "tuple[int, bytes]":
     """The file that `name` is until it is whole, locked, at `offset`. Raises OSError."""
+    if offset:
+        fd = _kept(above, part, offset)
+        if fd is None:
+            raise OSError(errno.EBUSY, "what was kept of it is in use; it is sent anew the next time")
+        return fd, part
     try:
-        fd = os.open(part, NEW if not offset else OLD, 0o600, dir_fd=above)
-        if not offset:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd, part
+        return _new(above, part), part
     except FileExistsError:
+        pass
+    fd = _kept(above, part, 0)
+    if fd is None:  # somebody else is sending the same at this moment, or has laid something there
+        part = part_of(name) + os.urandom(8).hex().encode() + SUFFIX
+        fd = _new(above, part)
+    return fd, part
+
+
+def _new(above: int, part: bytes) -> int:
+    fd = os.open(part, NEW, 0o600, dir_fd=above)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd
+
+
+def _kept(above: int, part: bytes, offset: int) -> "int | None":
+    """What is there of a file, cut to `offset`; None where it isn't ours alone."""
+    try:
         fd = os.open(part, OLD, dir_fd=above)
+    except OSError:
+        return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = ours(fd)
         if found is not None and found.st_size >= offset:
             os.ftruncate(fd, offset)
             os.lseek(fd, offset, os.SEEK_SET)
-            return fd, part
-        os.unlink(part, dir_fd=above)
-    except BlockingIOError:  # somebody else is sending the same at this moment
-        part = part_of(name) + os.urandom(8).hex().encode() + b".part"
-    except BaseException:
-        os.close(fd)
-        raise
+            return fd
+    except OSError:
+        pass
     os.close(fd)
-    if offset:
-        raise OSError(errno.EBUSY, "what was kept of it is in use; it is sent anew the next time")
-    fd = os.open(part, NEW, 0o600, dir_fd=above)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return fd, part
+    return None
 
 
 def _point(above: int, name: bytes, target: bytes, mtime: int) -> None:
     """A link, in the place of whatever but a folder is there."""
-    part = part_of(name) + os.urandom(8).hex().encode() + b".part"
+    part = part_of(name) + os.urandom(8).hex().encode() + SUFFIX
     os.symlink(target, part, dir_fd=above)
     try:
         os.utime(part, ns=(mtime, mtime), dir_fd=above, follow_symlinks=False)

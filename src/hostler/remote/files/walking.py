@@ -3,6 +3,7 @@
 It must never follow a link but, where asked, the root itself, and never open what is no plain file.
 """
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -35,19 +36,24 @@ def reason(error: OSError) -> bytes:
 
 def hash_of(path: bytes, size: "int | None" = None) -> "hashlib._Hash":
     """The SHA-256 of a file, or of its first `size` bytes. Raises OSError."""
-    made = hashlib.sha256()
     fd = os.open(path, READING)
     try:
-        left = size
-        while left is None or left > 0:
-            data = os.read(fd, 4 * PIECE if left is None else min(left, 4 * PIECE))
-            if not data:
-                break
-            made.update(data)
-            if left is not None:
-                left -= len(data)
+        return read_hash(fd, size)
     finally:
         os.close(fd)
+
+
+def read_hash(fd: int, size: "int | None" = None) -> "hashlib._Hash":
+    """The SHA-256 of what can be read next, of `size` bytes at most. Raises OSError."""
+    made = hashlib.sha256()
+    left = size
+    while left is None or left > 0:
+        data = os.read(fd, 4 * PIECE if left is None else min(left, 4 * PIECE))
+        if not data:
+            break
+        made.update(data)
+        if left is not None:
+            left -= len(data)
     return made
 
 
@@ -138,12 +144,15 @@ class Walk:
 
     def _part(self, path: bytes, place: bytes, found: os.stat_result) -> "Iterator[bytes]":
         more = b""
-        if found.st_size >= KEPT:
+        try:
+            fd = os.open(place, READING)
             try:
-                made = hash_of(place, found.st_size)
-            except OSError:
-                made = None
-            if made is not None:
-                self.hashes[path] = made
-                more = made.digest()
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                if found.st_size >= KEPT:
+                    self.hashes[path] = made = read_hash(fd, found.st_size)
+                    more = made.digest()
+            finally:
+                os.close(fd)
+        except OSError:
+            return  # somebody is at it, or it is not ours
         yield record(PART, path, 0, found.st_size, found.st_mtime_ns, more)
