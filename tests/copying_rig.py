@@ -21,7 +21,10 @@ from hostler.work.copying.near import listed
 from hostler.work.copying.running import Progress, each_host
 from tests.contract.own_sshd import OwnSshd
 
-KINDS = {"asyncssh": AsyncsshTransport, "openssh": OpensshTransport}
+KINDS: dict[str, type[AsyncsshTransport] | type[OpensshTransport]] = {
+    "asyncssh": AsyncsshTransport,
+    "openssh": OpensshTransport,
+}
 
 
 class Copier:

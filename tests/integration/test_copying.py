@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -226,14 +227,14 @@ nodes = st.recursive(
 )
 
 
-def lay(path: bytes, node: object) -> None:
+def lay(path: bytes, node: Any) -> None:
     """Make a tree of hypothesis's."""
     if isinstance(node, dict):
         os.mkdir(path)
         for name, inner in node.items():
             lay(os.path.join(path, name), inner)
         return
-    kind, content, mode, time = node  # type: ignore[misc]
+    kind, content, mode, time = node
     if kind == "link":
         os.symlink(content, path)
         return

@@ -95,9 +95,7 @@ def test_a_folder_that_is_not_there_is_only_made_when_asked_for(hostler: Hostler
     assert facts(Path(there)) == facts(source)
 
 
-def test_three_pipes_among_many_files_are_named_and_the_rest_goes(
-    hostler: Hostler, tmp_path: Path
-) -> None:
+def test_three_pipes_among_many_files_are_named_and_the_rest_goes(hostler: Hostler, tmp_path: Path) -> None:
     source = tmp_path / "many"
     source.mkdir()
     for at in range(500):
@@ -127,7 +125,9 @@ def test_files_that_may_not_be_read_or_written_are_named_and_the_rest_goes(
         assert f"sandbox1: {name}: Permission denied" in done.err
     closed = hostler.folder / "closed"
     closed.mkdir(mode=0o555)
-    hostler("put", "sandbox1", str(source / "f1"), f"{closed}/x").refused(code=1)
+    hostler("put", "sandbox1", str(source / "f1"), f"{closed}/x").refused(
+        "sandbox1", "closed/x", "Permission denied", code=1
+    )
 
 
 @pytest.mark.skipif(os.getuid() != 0 or shutil.which("mount") is None, reason="a small disk needs root")

@@ -1,4 +1,4 @@
-"""Copying over lines that break at any place: the old file or the new one, whole, and what has arrived is gone on with."""
+"""Copying over lines that break at any place: the old file or the new one, and what has arrived is gone on with."""
 
 from __future__ import annotations
 

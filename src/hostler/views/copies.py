@@ -104,7 +104,7 @@ def _state(each: Copied) -> str:
 
 
 def _remarks(each: Copied) -> Iterator[str]:
-    for path, why in each.failures[:SHOWN]:
+    for path, why in each.failures[:SHOWN] if not (each.error and each.failed == 1) else ():
         yield f"{shown(each.host)}: {named(path)}: {shown(why)}"
     if each.failed > SHOWN:
         yield f"{shown(each.host)}: and {counted(each.failed - min(SHOWN, len(each.failures)), 'more failure')}"

@@ -12,16 +12,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec import Struct
 
 from hostler.engine.copyplan import Plan, Rules, plan
-from hostler.errors import HostRefused, NoPython
+from hostler.errors import NoPython
 from hostler.model.hosts import Host
 from hostler.model.trees import ABSENT, FOLDER, OTHER, Entry, Tree
-from hostler.ports import Connection, Transport
+from hostler.ports import Transport
 from hostler.remote.files import framing
 from hostler.remote.files.giving import Giver
 from hostler.remote.files.taking import Full, Taker
 from hostler.work.copying.ends import FarEnd, Found, Heard, Refused, part_place
 from hostler.work.copying.far import PythonFar
-from hostler.work.copying.near import Listed, after, before, changes, listed
+from hostler.work.copying.near import Listed, after, before, listed
 from hostler.work.copying.running import Going
 
 #: Of a host's modes only these bits reach this machine.
@@ -67,14 +67,13 @@ async def opened(transport: Transport, host: Host, *, deadline: float, going: Go
                 return far
             except NoPython:
                 pass
-        return await _by_sh(line, deadline=deadline, going=going)
+        from hostler.work.copying.sh import ShFar
+
+        going.remarks.append("no python3 there: through sh and tar, a cut file is sent anew")
+        return ShFar(line, deadline=deadline)
     except BaseException:
         await line.close()
         raise
-
-
-async def _by_sh(line: Connection, *, deadline: float, going: Going) -> FarEnd:
-    raise HostRefused(line.host.name, "no python3 of 3.6 or later there")
 
 
 class Putting:
@@ -93,7 +92,10 @@ class Putting:
         try:
             going.phase = "looking"
             name = os.path.basename(self._source.root.rstrip(b"/")) if wish.within else None
-            found = await far.look(self._destination, within=name, hashed=wish.rules.content)
+            found = await far.look(
+                self._destination, within=name, hashed=wish.rules.content, spared=wish.rules.delete
+            )
+            going.root = found.root
             _refuse(host.name, found, tree, wish)
             todo = plan(tree, found.tree, wish.rules, called=found.called)
             _note(going, todo, (*tree.troubles, *found.tree.troubles))
@@ -110,7 +112,7 @@ class Putting:
                 going.fail(path, why)
 
             heard = Heard(failed=failed, placed=going.place)
-            await far.take(changes(todo, giver), heard, durable=wish.durable, parents=wish.parents)
+            await far.take(todo, giver, heard, durable=wish.durable, parents=wish.parents)
         finally:
             await far.close()
 
@@ -146,7 +148,7 @@ class Getting:
         try:
             going.phase = "looking"
             found = await far.look(self._source, within=None, hashed=wish.rules.content)
-            source = found.tree
+            source, going.root = found.tree, found.root
             if source.kind == ABSENT:
                 why = source.troubles[0][1] if source.troubles else "there is no such file or folder there"
                 raise Refused(host.name, f"{os.fsdecode(found.root)}: {why}")

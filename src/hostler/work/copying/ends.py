@@ -5,14 +5,16 @@ A host's listing is untrusted: names that lead out of the tree are refused, and 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
+from hostler.engine.copyplan import Plan
 from hostler.errors import HostError
 from hostler.model.trees import ABSENT, FILE, FOLDER, LINK, OTHER, Entry, Part, Tree
 from hostler.remote.files import framing
+from hostler.remote.files.giving import Giver
 
 #: The most names of a tree, and bytes of them, that are taken in.
 MOST, MOST_BYTES = 2_000_000, 512 << 20
@@ -52,14 +54,15 @@ class Heard(Struct, kw_only=True):
 class FarEnd(Protocol):
     """A host's files, over one line."""
 
-    async def look(self, path: bytes, *, within: bytes | None, hashed: bool) -> Found:
-        """What there is at a path; with `within`, in the folder that is there or that the path names by its slash."""
+    async def look(self, path: bytes, *, within: bytes | None, hashed: bool, spared: bool = False) -> Found:
+        """What there is at a path; with `within`, in the folder that is there or that the path names by its slash.
+
+        What is `spared` is not listed where it holds the home.
+        """
         ...
 
-    async def take(
-        self, changes: AsyncIterator[bytes], heard: Heard, *, durable: bool, parents: bool
-    ) -> None:
-        """Have a stream of what differs (framing) done beneath the root looked at last. Raises HostError."""
+    async def take(self, plan: Plan, giver: Giver, heard: Heard, *, durable: bool, parents: bool) -> None:
+        """Have a plan done beneath the root looked at last, its files from `giver`. Raises HostError."""
         ...
 
     async def give(

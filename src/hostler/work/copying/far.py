@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
+from hostler.engine.copyplan import Plan
 from hostler.errors import HostError, LineLost, NoPython
 from hostler.model.trees import Entry
 from hostler.ports import Connection, Stream
 from hostler.remote.files import framing, talking
+from hostler.remote.files.giving import Giver
 from hostler.remote.files_source import command, parcel
 from hostler.work.copying.ends import KINDS, Found, Gathering, Heard, Refused, bodies, words
+from hostler.work.copying.near import changes
 
 #: Words by which a host says that it has no Python of ours.
 NO_PYTHON = ("no python3 on this host", "sys.version_info(")
@@ -55,9 +58,10 @@ class PythonFar:
             raise LineLost(self._host, f"our program did not start within {self._deadline:g}s") from None
         self._feed(bytes(heard[at + len(talking.MAGIC) :]))
 
-    async def look(self, path: bytes, *, within: bytes | None, hashed: bool) -> Found:
+    async def look(self, path: bytes, *, within: bytes | None, hashed: bool, spared: bool = False) -> Found:
         """What there is at a path."""
         flags = (talking.HASHED if hashed else 0) | (talking.WITHIN if within is not None else 0)
+        flags |= talking.SPARED if spared else 0
         ask = framing.record(framing.FOLDER, path, flags, more=within or b"")
         self._write(framing.frame(framing.LIST, ask))
         root: tuple[bytes, bytes, int] | None = None
@@ -81,22 +85,20 @@ class PythonFar:
             except (ValueError, KeyError) as error:
                 raise self._nonsense(error) from None
 
-    async def take(
-        self, changes: AsyncIterator[bytes], heard: Heard, *, durable: bool, parents: bool
-    ) -> None:
-        """Have a stream of what differs done there."""
+    async def take(self, plan: Plan, giver: Giver, heard: Heard, *, durable: bool, parents: bool) -> None:
+        """Have a plan done there."""
         flags = (talking.DURABLE if durable else 0) | (talking.PARENTS if parents else 0)
         self._write(framing.frame(framing.TAKE, framing.record(framing.FOLDER, b"", flags)))
 
         async def send() -> None:
             assert self._stream is not None
-            async for data in changes:
+            async for data in changes(plan, giver):
                 self._stream.write(data)
                 await self._stream.drain()
             self._stream.write(framing.frame(framing.DONE))
             await self._stream.drain()
 
-        await _both(self._answers(heard), send())
+        await both(self._answers(heard), send())
 
     async def _answers(self, heard: Heard) -> None:
         while True:
@@ -133,7 +135,7 @@ class PythonFar:
             self._stream.write(framing.frame(framing.DONE))
 
         if wanted:
-            await _both(self._given(take), send())
+            await both(self._given(take), send())
 
     async def _given(self, take: Callable[[bytes, bytes], None]) -> None:
         over = False
@@ -203,7 +205,7 @@ class PythonFar:
         return Refused(self._host, f"our program there ended: {last.removeprefix('hostler: ')}")
 
 
-async def _both(*parts: Coroutine[Any, Any, None]) -> None:
+async def both(*parts: Coroutine[Any, Any, None]) -> None:
     """Do two things at once; the first trouble ends both."""
     tasks = [asyncio.create_task(part) for part in parts]
     try:

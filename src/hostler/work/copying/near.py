@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from msgspec import Struct
 
 from hostler.engine.copyplan import Plan
-from hostler.model.trees import FOLDER, Tree
+from hostler.model.trees import Tree
 from hostler.remote.files import framing
 from hostler.remote.files.giving import Giver
 from hostler.remote.files.walking import Walk
@@ -65,13 +65,14 @@ async def changes(plan: Plan, giver: Giver) -> AsyncIterator[bytes]:
     """A plan as the stream that a far end takes."""
     for body in bodies(framing.frame(kind, body) for kind, body in before(plan)):
         yield body
-    given = giver.given((each.entry.path, each.offset, each.digest) for each in plan.send)
-    while (data := await asyncio.to_thread(next, given, None)) is not None:
+    async for data in given(plan, giver):
         yield data
     for body in bodies(framing.frame(kind, body) for kind, body in after(plan)):
         yield body
 
 
-def single(tree: Tree) -> bool:
-    """Whether a root is one file or link, and no folder."""
-    return tree.kind != FOLDER
+async def given(plan: Plan, giver: Giver) -> AsyncIterator[bytes]:
+    """The files of a plan as frames."""
+    reading = giver.given((each.entry.path, each.offset, each.digest) for each in plan.send)
+    while (data := await asyncio.to_thread(next, reading, None)) is not None:
+        yield data

@@ -6,6 +6,7 @@ One host's trouble is never another's: whatever happens on one becomes its resul
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
@@ -24,6 +25,7 @@ class Going(Struct, kw_only=True):
     """How one host is doing: changed as it goes on, read by who draws it."""
 
     host: str
+    root: bytes = b""
     phase: str = "waiting"
     total: int = 0
     done: Callable[[], int] = int
@@ -50,7 +52,9 @@ class Going(Struct, kw_only=True):
         self.placed_bytes += size
 
     def result(self, *, seconds: float, error: str = "", reached: bool = True) -> Copied:
-        """What became of it."""
+        """What became of it. Where only the root itself failed there is no more to say than that."""
+        if not error and self.failed == 1 and self.failures[0][0] == b"":
+            error = f"{os.fsdecode(self.root)}: {self.failures[0][1]}"
         return Copied(
             host=self.host, files=self.placed, size=self.placed_bytes, unchanged=self.unchanged,
             amended=self.amended, removed=self.removed, resumed=self.resumed, seconds=seconds,
