@@ -17,7 +17,6 @@ from hostler.ports import Transport
 from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.transports.openssh import OpensshTransport
 from hostler.work.copying.copies import SAFE_RIGHTS, Getting, Planned, Putting, Wish
-from hostler.work.copying.near import listed
 from hostler.work.copying.running import Progress, each_host
 from tests.contract.own_sshd import OwnSshd
 
@@ -45,9 +44,8 @@ class Copier:
         root = os.fsencode(source)
 
         async def one(host: Host, going: object) -> None:
-            here = await listed(root, hashed=wish.rules.content)
             make = Putting(
-                here, os.fsencode(there), transport=self.transport, wish=wish, show=self.planned.append
+                root, os.fsencode(there), transport=self.transport, wish=wish, show=self.planned.append
             )
             await make.to(host, going)  # type: ignore[arg-type]
 

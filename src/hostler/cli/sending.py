@@ -38,14 +38,12 @@ def sent(
     async def make(transport: Transport, show: Callable[[Planned], None]) -> One:
         from hostler.engine.copyplan import Rules
         from hostler.work.copying.copies import Putting, Wish
-        from hostler.work.copying.near import listed
 
         wish = Wish(
             rules=Rules(content=options["checksum"], delete=delete, equal=equal),
             within=not equal, parents=options["parents"], durable=options["fsync"], dry=options["dry_run"],
             diff=options["diff"], deadline=how.connect_timeout,
         )  # fmt: skip
-        here = await listed(root, hashed=wish.rules.content)
-        return Putting(here, destination, transport=transport, wish=wish, show=show).to
+        return Putting(root, destination, transport=transport, wish=wish, show=show).to
 
     return make

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from hostler.cli.copying import comparing_options, hosts_and_way, hosts_options, run
+from hostler.cli.options import Marked
 from hostler.cli.parsing import Verb
 
 EXAMPLES = (
@@ -19,7 +20,13 @@ EXAMPLES = (
 @click.argument("targets", metavar="TARGETS")
 @click.argument("src", metavar="SRC")
 @click.argument("dst", metavar="DST")
-@click.option("--delete", is_flag=True, help="Remove what is in DST and not in SRC.")
+@click.option(
+    "--delete",
+    cls=Marked,
+    never="what it removes is gone",
+    is_flag=True,
+    help="Remove what is in DST and not in SRC.",
+)
 @click.option(
     "-p", "--parents", is_flag=True, help="Make the folders that DST is in, where they are missing."
 )

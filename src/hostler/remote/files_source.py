@@ -13,7 +13,7 @@ from hostler.remote.attempt_source import bare
 from hostler.remote.source import command, joined, packed
 from hostler.shell.quoting import quote
 
-MODULES = ("framing", "walking", "giving", "placing", "taking", "talking")
+MODULES = ("framing", "walking", "giving", "placing", "parts", "taking", "talking")
 
 __all__ = ["MODULES", "command", "parcel", "source", "text"]
 

@@ -4,9 +4,7 @@ It must never write through a link, nor outside its root, nor leave a part under
 """
 
 import errno
-import fcntl
 import os
-import stat
 
 from hostler.remote.files.framing import (
     ABORT,
@@ -25,15 +23,14 @@ from hostler.remote.files.framing import (
     OFFSET,
     POINT,
     REMOVE,
-    SUFFIX,
     SWEEP,
     checked,
     one_record,
     part_name,
-    part_of,
 )
-from hostler.remote.files.placing import Folders, Placing, ours
-from hostler.remote.files.walking import READING, reason
+from hostler.remote.files.parts import Incoming, amend, open_part, point, sweep
+from hostler.remote.files.placing import Folders, Placing
+from hostler.remote.files.walking import reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,24 +39,12 @@ if TYPE_CHECKING:
 
 #: After these nothing more can be written here.
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-OLD = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Full(Exception):
     """No more can be written here; its words are for people."""
 
     pass  # noqa: PIE790 - its docstring isn't sent
-
-
-class Incoming:
-    """The one file that is coming in."""
-
-    def __init__(self, path: bytes, part: bytes, fd: int, mode: int, size: int, mtime: int) -> None:
-        self.path, self.part, self.fd = path, part, fd
-        self.mode, self.size, self.mtime = mode, size, mtime
-        self.at = 0
-        self.made: "_Hash | None" = None
 
 
 class Taker:
@@ -152,7 +137,7 @@ class Taker:
         try:
             above, name = self._folders.split(place)
             part = part_name(name, size, mtime)
-            fd, part = _part(above, part, name, offset)
+            fd, part = open_part(above, part, name, offset)
         except OSError as error:
             self._went_wrong(place, error)
             return
@@ -234,17 +219,17 @@ class Taker:
                 return
             above, name = self._folders.split(place)
             if kind == POINT:
-                _point(above, name, more, mtime)
+                point(above, name, more, mtime)
                 self._placing.touch(place)
             elif kind == AMEND:
-                _amend(above, name, mode & self._rights, mtime)
+                amend(above, name, mode & self._rights, mtime)
             elif kind in (REMOVE, CLEAR):
                 self._folders.forget(place)
                 above, name = self._folders.split(place)
                 (os.rmdir if what == FOLDER else os.unlink)(name, dir_fd=above)
                 self._placing.touch(place)
             elif kind == SWEEP:
-                _sweep(above, name)
+                sweep(above, name)
             else:
                 raise ValueError("a frame of the kind %r" % kind)
         except FileNotFoundError as error:
@@ -288,87 +273,3 @@ class Taker:
                 os.utime(fd, ns=(mtime, mtime))
             except OSError as error:
                 self._failed(self._told(place), reason(error))
-
-
-def _part(above: int, part: bytes, name: bytes, offset: int) -> "tuple[int, bytes]":
-    """The file that `name` is until it is whole, locked, at `offset`. Raises OSError."""
-    if offset:
-        fd = _kept(above, part, offset)
-        if fd is None:
-            raise OSError(errno.EBUSY, "what was kept of it is in use; it is sent anew the next time")
-        return fd, part
-    try:
-        return _new(above, part), part
-    except FileExistsError:
-        pass
-    fd = _kept(above, part, 0)
-    if fd is None:  # somebody else is sending the same at this moment, or has laid something there
-        part = part_of(name) + os.urandom(8).hex().encode() + SUFFIX
-        fd = _new(above, part)
-    return fd, part
-
-
-def _new(above: int, part: bytes) -> int:
-    fd = os.open(part, NEW, 0o600, dir_fd=above)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return fd
-
-
-def _kept(above: int, part: bytes, offset: int) -> "int | None":
-    """What is there of a file, cut to `offset`; None where it isn't ours alone."""
-    try:
-        fd = os.open(part, OLD, dir_fd=above)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        found = ours(fd)
-        if found is not None and found.st_size >= offset:
-            os.ftruncate(fd, offset)
-            os.lseek(fd, offset, os.SEEK_SET)
-            return fd
-    except OSError:
-        pass
-    os.close(fd)
-    return None
-
-
-def _point(above: int, name: bytes, target: bytes, mtime: int) -> None:
-    """A link, in the place of whatever but a folder is there."""
-    part = part_of(name) + os.urandom(8).hex().encode() + SUFFIX
-    os.symlink(target, part, dir_fd=above)
-    try:
-        os.utime(part, ns=(mtime, mtime), dir_fd=above, follow_symlinks=False)
-        os.rename(part, name, src_dir_fd=above, dst_dir_fd=above)
-    except BaseException:
-        os.unlink(part, dir_fd=above)
-        raise
-
-
-def _amend(above: int, name: bytes, mode: int, mtime: int) -> None:
-    """The rights and the time of a file that is as it should be otherwise."""
-    try:
-        fd = os.open(name, READING, dir_fd=above)
-    except PermissionError:  # ours, and not to be read even by us
-        if not stat.S_ISREG(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
-            raise
-        os.chmod(name, mode, dir_fd=above)
-        os.utime(name, ns=(mtime, mtime), dir_fd=above, follow_symlinks=False)
-        return
-    try:
-        os.fchmod(fd, mode)
-        os.utime(fd, ns=(mtime, mtime))
-    finally:
-        os.close(fd)
-
-
-def _sweep(above: int, name: bytes) -> None:
-    """Remove what a cut transfer left, unless somebody is at it."""
-    fd = os.open(name, OLD, dir_fd=above)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(name, dir_fd=above)
-    except BlockingIOError:
-        pass
-    finally:
-        os.close(fd)

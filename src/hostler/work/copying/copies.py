@@ -77,25 +77,26 @@ async def opened(transport: Transport, host: Host, *, deadline: float, going: Go
 
 
 class Putting:
-    """A source here, for all hosts: listed once."""
+    """A source here, for all hosts: listed once, while the first of them are being reached."""
 
     def __init__(
-        self, source: Listed, destination: bytes, *, transport: Transport, wish: Wish, show: Show
+        self, root: bytes, destination: bytes, *, transport: Transport, wish: Wish, show: Show
     ) -> None:
-        self._source, self._destination, self._wish = source, destination, wish
+        self._root, self._destination, self._wish = root, destination, wish
         self._transport, self._show = transport, show
+        self._listing = asyncio.ensure_future(listed(root, hashed=wish.rules.content))
 
     async def to(self, host: Host, going: Going) -> None:
         """Do it for one host. Raises HostError."""
-        wish, tree = self._wish, self._source.tree
+        wish = self._wish
         far = await opened(self._transport, host, deadline=wish.deadline, going=going)
         try:
             going.phase = "looking"
-            name = os.path.basename(self._source.root.rstrip(b"/")) if wish.within else None
+            name = os.path.basename(self._root.rstrip(b"/")) if wish.within else None
             found = await far.look(
                 self._destination, within=name, hashed=wish.rules.content, spared=wish.rules.delete
             )
-            going.root = found.root
+            going.root, tree = found.root, (await asyncio.shield(self._listing)).tree
             _refuse(host.name, found, tree, wish)
             todo = plan(tree, found.tree, wish.rules, called=found.called)
             _note(going, todo, (*tree.troubles, *found.tree.troubles))
@@ -104,7 +105,7 @@ class Putting:
                 return
             if todo.idle:
                 return
-            giver = Giver(self._source.root)
+            giver = Giver(self._root)
             going.total, going.done, going.phase = _work(todo), lambda: giver.done, "copying"
 
             def failed(path: bytes, why: str) -> None:
@@ -125,7 +126,7 @@ class Putting:
                 if each.entry.size <= SHOWN and (each.old is None or each.old.path in old):
                     path = each.entry.path
                     new = await asyncio.to_thread(
-                        _read, os.path.join(self._source.root, path) if path else self._source.root
+                        _read, os.path.join(self._root, path) if path else self._root
                     )
                     texts[path] = (old.get(path, b""), new)
         return Planned(host=host.name, root=found.root, plan=todo, texts=texts)
