@@ -174,3 +174,24 @@ def test_this_machine_is_a_host_too(hostler: Hostler, source: Path) -> None:
     there = hostler.folder / "there"
     done = hostler("sync", "localhost", str(source), str(there), "--transport", "local")
     assert done.code == 0 and facts(there) == facts(source), done.err
+
+
+def test_a_host_that_is_lost_on_the_way_stops_no_other_and_can_be_gone_on_with(
+    hostler: Hostler, server: OwnSshd, tmp_path: Path
+) -> None:
+    host = server.host
+    (hostler.folder / "box.yaml").write_text(
+        f"hosts:\n  box: {{address: {host.address}, port: {host.port}, user: {host.user}, identity: {host.identity}}}\n"
+    )
+    source, home = tmp_path / "big", server.home
+    source.write_bytes(os.urandom(192 << 20))
+    # Each has a home of its own, so DST is another place on each.
+    running = hostler.start("put", "box,sandbox1", "-i", "box.yaml", str(source), "copy")
+    wait_until(lambda: [part for part in parts(home) if part.stat().st_size > 8 << 20], what="a part")
+    server.cut()
+    done = running.wait()
+    assert done.code == 4 and "box" in done.err and "say it again to go on" in done.err, done.err
+    assert (hostler.lab.home / "copy").read_bytes() == source.read_bytes() and not (home / "copy").exists()
+    again = hostler("put", "box,sandbox1", "-i", "box.yaml", str(source), "copy")
+    assert again.code == 0 and (home / "copy").read_bytes() == source.read_bytes(), again.err
+    (hostler.lab.home / "copy").unlink()

@@ -77,6 +77,8 @@ async def test_a_tree_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch)
     [
         frame(framing.ENTRIES, b""), frame(b"?", b""), ROOT + frame(framing.ENTRIES, b"x"), frame(framing.ROOT, b""),
         struct.pack(">cI", framing.ROOT, 1 << 31), ROOT + frame(framing.ENTRIES, record(b"Q", b"a")),
+        ROOT + frame(framing.ENTRIES, record(framing.LINK, b"a", more=b"x\0y")),
+        ROOT + frame(framing.ENTRIES, record(framing.FILE, b"a", size=1 << 63)),
     ],
 )  # fmt: skip
 async def test_nonsense_in_the_place_of_a_listing_is_refused(answer: bytes) -> None:

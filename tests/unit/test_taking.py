@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,16 @@ def test_a_frame_of_a_length_beyond_all_sense_is_refused() -> None:
 def test_a_broken_record_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError):
         framing.records(body)
+
+
+def test_names_within_a_thousand_folders_are_followed_or_fail_alone(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    deep = b"/".join([b"d"] * 1500)
+    rig.file(deep + b"/x", b"x")
+    for at in range(1, 1501):
+        rig.taker.take(framing.MAKE, record(framing.FOLDER, b"/".join([b"d"] * at), 0o755))
+    rig.taker.cut()
+    rig.file(deep + b"/x", b"x")
+    rig.end()
+    assert [path for path, _ in rig.failed] == [deep + b"/x"] and rig.placed == 1
+    subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # shutil goes by recursion

@@ -12,6 +12,8 @@ HEAD = struct.Struct(">cI")
 #: kind, rights, size, time of the last change in ns, then the lengths of name and more.
 RECORD = struct.Struct(">cHQqII")
 LONGEST_FRAME = 4 << 20
+#: No file is longer.
+LARGEST = 1 << 62
 LONGEST_NAME = 64 << 10
 #: Bytes of a file in one frame, and bytes that are gathered before they are let go of.
 PIECE = 128 << 10
@@ -56,6 +58,8 @@ def records(body: bytes) -> "list[tuple[bytes, bytes, int, int, int, bytes]]":
             raise ValueError("half a record")
         kind, mode, size, mtime, names, mores = RECORD.unpack_from(body, at)
         at += head
+        if size > LARGEST:
+            raise ValueError("a size of %d" % size)
         if names > LONGEST_NAME or mores > LONGEST_NAME or end - at < names + mores:
             raise ValueError("a record longer than its frame")
         found.append((kind, body[at : at + names], mode, size, mtime, body[at + names : at + names + mores]))

@@ -123,7 +123,8 @@ class Giver:
                 return
             self.done += size
             if data:
-                yield HEAD.pack(BYTES, len(data)) + data
+                yield HEAD.pack(BYTES, len(data))
+                yield data
             return
         if at:
             os.lseek(fd, at, os.SEEK_SET)
@@ -151,7 +152,8 @@ class Giver:
                 self.done += len(data)
                 if made is not None:
                     made.update(data)
-                yield HEAD.pack(BYTES, len(data)) + data
+                yield HEAD.pack(BYTES, len(data))
+                yield data
 
 
 def _begun(path: bytes, found: os.stat_result, offset: int) -> bytes:

@@ -30,15 +30,19 @@ class Folders:
 
     def at(self, path: bytes) -> int:
         """A descriptor of a folder, good until the next call. Raises OSError, ValueError."""
-        held = self._held.get(path)
-        if held is not None:
-            return held
-        above, _, name = checked(path).rpartition(b"/")
-        inside = self.at(above)
-        if len(self._held) >= HELD:
-            self._drop([each for each in self._held if each and each != above])
-        fd = os.open(name, INTO, dir_fd=inside)
-        self._held[path] = fd
+        held = self._held
+        names, above = [], path
+        while above not in held:  # not by recursion: a host may send names of a thousand folders
+            above, _, name = checked(above).rpartition(b"/")
+            names.append(name)
+        fd = held[above]
+        while names:
+            if len(held) >= HELD:
+                self._drop([each for each in held if each and each != above])
+            name = names.pop()
+            fd = os.open(name, INTO, dir_fd=fd)
+            above = above + b"/" + name if above else name
+            held[above] = fd
         return fd
 
     def split(self, path: bytes) -> "tuple[int, bytes]":

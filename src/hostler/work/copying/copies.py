@@ -155,7 +155,7 @@ class Getting:
                 raise Refused(host.name, f"{os.fsdecode(found.root)}: {why}")
             if source.kind == OTHER:
                 raise Refused(host.name, f"{os.fsdecode(found.root)}: a device, socket or pipe")
-            inside = self._place(host.name, os.path.basename(found.root) or b"root")
+            inside = self._place(host.name, own_name(self._source))
             here = await listed(os.path.join(self._folder, inside), hashed=wish.rules.content, follow=False)
             todo = plan(source, here.tree, wish.rules, called=lambda *of: part_place(inside, *of))
             _note(going, todo, source.troubles)
@@ -204,6 +204,8 @@ class Getting:
             await asyncio.to_thread(all_of, [*after(todo), (framing.DONE, b"")])
         except Full as error:
             raise Refused(host.name, f"here: {error}") from None
+        except ValueError as error:
+            raise Refused(host.name, f"it answered what makes no sense: {error}") from None
         finally:
             await asyncio.to_thread(taker.close)
 
@@ -218,6 +220,18 @@ class Getting:
                     old = await asyncio.to_thread(_read, place) if each.old is not None else b""
                     texts[path] = (old, new[path])
         return Planned(host=host.name, root=here.root, plan=todo, texts=texts)
+
+
+def own_name(source: bytes) -> bytes:
+    """What a source is called here: by what was said, never by what a host says of itself.
+
+    >>> own_name(b"/var/log/"), own_name(b"/"), own_name(b"~")
+    (b'log', b'root', b'home')
+    """
+    name = os.path.basename(source.rstrip(b"/"))
+    if name not in (b"", b".", b"..", b"~"):
+        return name
+    return b"root" if source.startswith(b"/") else b"home"
 
 
 def _refuse(host: str, found: Found, source: Tree, wish: Wish) -> None:

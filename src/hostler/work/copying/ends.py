@@ -95,6 +95,8 @@ class Gathering:
             elif kind == framing.PART:
                 self._parts.append(Part(path, size, more))
             else:
+                if kind == framing.LINK and (not more or b"\0" in more):
+                    raise ValueError(f"a link to {more!r}")
                 self._entries[path] = Entry(path, KINDS[kind], mode & 0o7777, size, mtime, more)
         if self._size > MOST_BYTES or len(self._entries) + len(self._parts) + len(self._troubles) > MOST:
             raise Refused(self._host, f"its tree has more than {MOST} names: name a smaller part of it")
