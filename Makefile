@@ -42,7 +42,7 @@ test-all: $(READY) openssh accounts
 
 # Suites in which it matters who one is; root may do what others may not, and so notices less.
 PLAIN := $(wildcard $(addprefix tests/integration/test_, sandbox*.py runner_*.py attempt_*.py store_*.py ssh_*.py security_*.py \
-	settings_command.py batch_crash.py batch_local.py batch_signals*.py batch_bad_*.py postgres_store.py))
+	settings_command.py batch_crash.py batch_local.py batch_signals*.py batch_bad_*.py postgres_store.py copying*.py))
 
 test-plain: $(READY) openssh accounts
 	@tools/plain $(PY) -m pytest -p no:cacheprovider -n 2 $(PYTEST) $(PLAIN)

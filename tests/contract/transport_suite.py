@@ -179,6 +179,15 @@ class LineSuite:
             size += len(data)
         assert size == 100_000_000
 
+    async def test_a_slow_reader_has_all_of_a_command_that_has_long_ended(self, line: Connection) -> None:
+        stream = await line.stream("head -c 3500000 /dev/zero", deadline=LONG)
+        for _ in range(20):  # each answer comes behind what the other has sent so far
+            await line.run("true", deadline=LONG)
+        size = 0
+        while data := await asyncio.wait_for(stream.read(), LONG):
+            size += len(data)
+        assert size == 3_500_000
+
     async def test_what_is_written_to_a_closed_stream_is_dropped(self, line: Connection) -> None:
         stream = await line.stream("cat", deadline=LONG)
         await stream.close()

@@ -11,6 +11,7 @@ from hostler.cli.parsing import Verb
 from hostler.cli.placing import housed, login
 from hostler.cli.reaching import reaching, reaching_options, sources_apart
 from hostler.cli.saying import say
+from hostler.cli.targeting import chosen_hosts, inventory_option
 from hostler.errors import LineLost, UsageError
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ EXAMPLES = "\b\nExamples:\n  hostler shell sandbox1\n  hostler shell user@host1 
 
 @click.command(cls=Verb, epilog=EXAMPLES)
 @click.argument("target", metavar="HOST")
-@click.option(
-    "-i", "--inventory", metavar="FILE", multiple=True, help="An inventory (YAML or plain); repeatable."
-)
+@inventory_option
 @click.option("--user", metavar="NAME", help="Log in as NAME where a host names no user of its own.")
 @click.option("--as", "as_user", metavar="USER", help="Become USER there, through sudo.")
 @reaching_options
@@ -38,7 +37,6 @@ def command(split: Split, /, target: str, as_user: str | None, **options: Any) -
     """
     import asyncio
 
-    from hostler.cli.targeting import chosen_hosts
     from hostler.shell.quoting import join
     from hostler.wiring.wanted import Wanted
 

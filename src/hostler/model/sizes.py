@@ -29,3 +29,18 @@ def parse_size(text: str) -> int:
             f"{text.strip()[:64]!r} is not an amount of bytes: write 64K, 10M, 1G, 1T or plain bytes"
         )
     return int(size)
+
+
+def format_size(size: float) -> str:
+    """An amount of bytes as people read it.
+
+    >>> format_size(512), format_size(1536), format_size(256 << 20)
+    ('512 B', '1.5 KiB', '256 MiB')
+    """
+    if size < 1024:
+        return f"{size:.0f} B"
+    for unit in "KMGT":
+        size /= 1024
+        if size < 1000 or unit == "T":
+            break
+    return f"{size:.1f} {unit}iB" if size < 10 and size != int(size) else f"{size:.0f} {unit}iB"

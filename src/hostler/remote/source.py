@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -55,16 +56,28 @@ def bare(text: str) -> str:
 @cache
 def source() -> bytes:
     """The whole runner as one Python source."""
-    folder = Path(__file__).with_name("runner")
-    texts = [bare((folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
-    return OURS.sub("", "".join(texts)).encode()
+    return joined("runner", MODULES)
 
 
 @cache
 def parcel() -> bytes:
-    """The source as the boot line reads it: length, SHA-256, then the text, packed: a fifth of it to send."""
-    packed = zlib.compress(source(), 6)
-    return b"%08d" % len(packed) + hashlib.sha256(packed).hexdigest().encode() + packed
+    """The source as the boot line reads it."""
+    return packed(source())
+
+
+def joined(folder: str, modules: Sequence[str]) -> bytes:
+    """Modules beside this one as one Python source."""
+    texts = [
+        bare(Path(__file__).with_name(folder).joinpath(f"{name}.py").read_text(encoding="utf-8"))
+        for name in modules
+    ]
+    return OURS.sub("", "".join(texts)).encode()
+
+
+def packed(text: bytes) -> bytes:
+    """A source as the boot line reads it: length, SHA-256, then the text, packed: a fifth of it to send."""
+    made = zlib.compress(text, 6)
+    return b"%08d" % len(made) + hashlib.sha256(made).hexdigest().encode() + made
 
 
 def command(python: str | None = None) -> str:

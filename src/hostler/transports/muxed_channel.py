@@ -42,6 +42,7 @@ class Channel:
         self._unsent: deque[memoryview] = deque()
         self._size, self._high, self._low = 0, 64 << 10, 16 << 10
         self._told_full = self._ending = self._eof_sent = self._closing = self._closed = self._paused = False
+        self._given = False
         self._held: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
 
     def begin(self, session: Any) -> None:
@@ -136,6 +137,7 @@ class Channel:
         elif kind == REQUEST:
             self._asked(body)
         elif kind == CLOSE:
+            self._given = not self._closed  # what came before it and is held is still the session's
             self._closing = True
             self._unsent.clear()
             self._finish()
@@ -184,7 +186,7 @@ class Channel:
             self._send(NOT_DONE, b"")
 
     def _data(self, data: bytes, kind: int | None) -> None:
-        if self._session is None or self._closed:
+        if self._session is None or (self._closed and not self._given):
             return
         self._session.data_received(data, kind)
         self._taken += len(data)
