@@ -8,6 +8,7 @@ has said so, nor run a serial twice.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -56,6 +57,8 @@ class OneShotLink:
         self._deadline = 30.0
         self._credit = Credit()
         self._highest = 0
+        self._waiting: deque[Start] = deque()
+        self._gone = False
         self._barred: set[int] = set()
 
     async def open(
@@ -79,21 +82,15 @@ class OneShotLink:
         )  # fmt: skip
 
     def start(self, starts: Sequence[Start]) -> None:
-        """Run a command; a serial that was seen is not run again."""
+        """Run commands, one after the other; a serial that was seen is not run again."""
         for start in starts:
             if start.serial in self._barred:
                 self._deliver(Revoked(start.serial))
-            elif start.serial > self._highest and (self._command is None or self._command.ended):
+            elif start.serial > self._highest:
                 self._highest = start.serial
-                self._command = Command(
-                    start, deliver=self._deliver, lost=self._lost, unfit=self._by_other, credit=self._credit,
-                    clock=self._clock,
-                )  # fmt: skip
-                assert self._line is not None
-                work = self._command.perform(
-                    self._entry, self._line, brief=self._brief, payload=self._payload, deadline=self._deadline
-                )
-                self._task = asyncio.create_task(work, name=f"once {self.host.name}")
+                self._waiting.append(start)
+        if self._waiting and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._work(), name=f"once {self.host.name}")
 
     def follow(self, serial: int, *, out: int, err: int) -> None:
         """Nothing goes on from an earlier line."""
@@ -106,7 +103,8 @@ class OneShotLink:
         for serial in serials:
             if (command := self._of(serial)) is not None:
                 self._deliver(Began(serial, command.elapsed if command.began else 0.0))
-            elif serial > self._highest:
+            elif serial > self._highest or serial in self._barred or self._waits(serial):
+                self._waiting = deque(start for start in self._waiting if start.serial != serial)
                 self._barred.add(serial)
                 self._deliver(Revoked(serial))
 
@@ -149,6 +147,20 @@ class OneShotLink:
                 async with asyncio.timeout(deadline):
                     await self._line.close()
 
+    async def _work(self) -> None:
+        assert self._line is not None
+        while self._waiting and not self._gone:
+            self._command = Command(
+                self._waiting.popleft(), deliver=self._deliver, lost=self._lost, unfit=self._by_other,
+                credit=self._credit, clock=self._clock,
+            )  # fmt: skip
+            await self._command.perform(
+                self._entry, self._line, brief=self._brief, payload=self._payload, deadline=self._deadline
+            )
+
+    def _waits(self, serial: int) -> bool:
+        return any(start.serial == serial for start in self._waiting)
+
     def _of(self, serial: int) -> Command | None:
         command = self._command
         return command if command and command.start.serial == serial and not command.ended else None
@@ -169,6 +181,7 @@ class OneShotLink:
             command.result(ending, None, None, f"{why}; what was left of it was ended there")
         else:
             command.over(Lost(serial, why))
+        self._gone = True
         if not command.left:
             self._deliver(Down(why))
 
