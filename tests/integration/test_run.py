@@ -121,6 +121,12 @@ def test_more_output_than_memory_should_hold_is_on_disk_and_whole(hostler: Hostl
     assert (hostler.folder / "o" / "sandbox1.out").stat().st_size == size
 
 
+def test_output_without_end_ends_its_command_and_what_came_is_kept(hostler: Hostler) -> None:
+    code, _, err = run(hostler, ONE, "--output-limit", "1M", "--outdir", "o", "--group", "--", "yes")
+    assert code == 1 and err[0].startswith("sandbox1: failed: a stream was longer than 1048576 bytes"), err
+    assert (hostler.folder / "o" / "sandbox1.out").stat().st_size == 1 << 20
+
+
 # -- what arrives ---------------------------------------------------------------------------------------------
 
 

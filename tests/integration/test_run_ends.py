@@ -52,7 +52,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_hosts_end_the_rest(hostler: Hostler,
     running.signal(signal.SIGINT)
     done = running.wait()
     assert done.code == 130 and time.monotonic() - began < 20
-    assert "left batch 1 as it stands" in done.err
+    assert "left run 1 as it stands" in done.err
     none_left(hostler)
 
 

@@ -69,7 +69,8 @@ class Command:
         self.began = 0.0
         self.ended = self.left = False
         self._told = False
-        self._sizes = [0, 0]
+        self._sizes, self._came = [0, 0], [0, 0]
+        self._most = 1 << 62
         self._gathered: list[tuple[int, bytes]] = []
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -78,6 +79,7 @@ class Command:
     ) -> None:
         """Run it to its end; every way in which this can end is a report."""
         start, mark, sent = self.start, say.new_mark(), False
+        self._most = brief.output_limit
         out, err = Marked(mark), Marked(mark)
         try:
             body = say.command(start, entry.host, brief=brief, payload=payload)
@@ -151,6 +153,15 @@ class Command:
         self.stream.write(b"k %d\n" % round(self.kill[0] * 100))
 
     def _output(self, number: int, data: bytes) -> None:
+        """Pass output on; what comes first waits a moment for the end. A stream that is too long ends the command."""
+        self._came[number - 1] += len(data)
+        beyond = self._came[number - 1] - self._most
+        if beyond > 0:
+            if self.kill is None:
+                self.end(0.0, Ending.OUTPUT_LIMIT)
+            data = data[: max(0, len(data) - beyond)]
+            if not data:
+                return
         self._credit.take(len(data))
         if self._told:
             self._piece(number, data)
@@ -181,7 +192,10 @@ class Command:
         if out.said == [b"u"]:
             await self._unfit(self)
         elif (told := Told.of(out.said)) is not None:
-            self.result(*end_of(told, self.kill[1] if self.kill else None))
+            ending, code, signal, detail = end_of(told, self.kill[1] if self.kill else None)
+            if ending is Ending.OUTPUT_LIMIT:
+                detail = f"a stream was longer than {self._most} bytes; the rest was dropped"
+            self.result(ending, code, signal, detail)
         elif out.begun:
             await self._lost(self, "what ran it there was ended")
         else:

@@ -153,4 +153,5 @@ class OpenRun:
             rate=self._pace.rate if self._pace else None,
             eta=self._pace.eta(left) if self._pace else None,
             phase=phase,
+            verb=batch.spec.verb,
         )
