@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import Hostler
-from tests.lab import Lab
+from tests.lab import Lab, wait_until
 from tests.town import Town
 
 SECRET = "correct horse"
@@ -36,6 +37,16 @@ def hostler(tmp_path: Path) -> Iterator[Hostler]:
         made.close()
 
 
+def sleepers(town: Town) -> list[int]:
+    """Living processes of a town's accounts that sleep for long: what a command here does."""
+    found = []
+    for pid in town.processes():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x00600\x00":
+                found.append(pid)
+    return found
+
+
 @needs_root
 def test_every_login_shell_runs_the_command_and_what_it_prints_is_not_taken_for_output(
     hostler: Hostler,
@@ -59,7 +70,7 @@ def test_every_login_shell_runs_the_command_and_what_it_prints_is_not_taken_for_
         assert done.out == b"a b|'!$||" * len(accounts), done.err
         done = hostler("run", "all", "-i", "town.yaml", "-q", "--timeout", "1s", "--", "sleep", "600")
         assert done.code == 3 and done.err.count("timeout after 1s") == 1
-        assert not [pid for pid in town.processes() if "sleep" in Path(f"/proc/{pid}/comm").read_text()]
+        wait_until(lambda: not sleepers(town), what="no command left")
 
 
 @needs_root
@@ -86,7 +97,7 @@ def test_another_account_runs_it_by_sudo_with_its_streams_apart(hostler: Hostler
         assert done.err.splitlines()[:2] == ["anna | err", "anna: exit 3"], done.err
         done = hostler(*words, *asked, "--timeout", "1s", "--", "sleep 600", PW=SECRET)
         assert done.code == 3, done.err
-        assert not [pid for pid in town.processes() if "sleep" in Path(f"/proc/{pid}/comm").read_text()]
+        wait_until(lambda: not sleepers(town), what="no command left")
         done = hostler(*words, *asked, "--", "true", PW="wrong")
         assert done.code == 4 and "sudo did not take the password given for deploy" in done.err, done.err
         done = hostler(*words, "--", "true")

@@ -53,13 +53,11 @@ _hlisten() {
 }
 
 _hclock() {
-	trap 'kill "$_hs" 2>/dev/null; exit 0' TERM
+	trap 'kill $! 2>/dev/null; exit 0' TERM
 	sleep "$_htime" 6>&- &
-	_hs=$!
-	wait "$_hs" || {
+	wait $! || {
 		sleep "$_hwhole" 6>&- &
-		_hs=$!
-		wait "$_hs"
+		wait $!
 	}
 	_hladder "$_hgrace" 11
 }
@@ -134,7 +132,8 @@ _hexec() {
 		exit 127
 	fi ;;
 	esac
-	case $1 in -*) exec setsid env -- "$@" ;; esac
+	case $1 in -*) set -- env -- "$@" ;; esac
+	[ -z "$_hf" ] || exec setsid "$@" 9<&9 # ksh hands on only what it is told to
 	exec setsid "$@"
 }
 
