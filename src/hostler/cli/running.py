@@ -304,14 +304,21 @@ def _report(
     console: Console | None = None,
 ) -> int:
     """Print the final report, or where nobody wants one a line if all is not well; the run's exit code."""
-    from hostler.cli.looking import brief, report_text
     from hostler.stores.reads.batch import spec
+    from hostler.stores.reads.runs import run
 
-    text, code = report_text(store.reader, number, signal=signal_number, colour=wanted.colour)
     if spec(store.reader, number).fanout:
-        text = last_lines(store.reader, number, quiet=wanted.quiet)
-    elif wanted.quiet:
-        text = "".join(f"hostler: {line}\n" for line in brief(store.reader, number, signal=signal_number))
+        text, code = (
+            last_lines(store.reader, number, quiet=wanted.quiet),
+            run(store.reader, number).exit_code or 0,
+        )
+    else:
+        from hostler.cli.looking import brief, report_text
+
+        text, code = report_text(store.reader, number, signal=signal_number, colour=wanted.colour)
+        if wanted.quiet:
+            lines = brief(store.reader, number, signal=signal_number)
+            text = "".join(f"hostler: {line}\n" for line in lines)
     if console is not None and text:
         console.report(text)
     elif text:
