@@ -1,6 +1,6 @@
 """What does it cost to reach many hosts? Connect, log in, run `true`, leave: whole commands, their start included.
 
-A first part of goal G5, whose verb is still to come: hostler's transports beside a bare AsyncSSH loop and `xargs ssh`.
+What is below goal G5, which fanout.py asks: hostler's transports beside a bare AsyncSSH loop and `xargs ssh`.
 
     python benchmarks/fanout_connect.py [--quick] [--rounds N] [--hosts N]
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,12 +69,17 @@ def ways(place: Ground, count: int) -> dict[str, tuple[str, ...]]:
     return found
 
 
+Ways = Callable[[Ground, int], dict[str, tuple[str, ...]]]
+
+
 def port(place: Ground) -> str:
     """The port that all the servers listen on."""
     return (place.path / "many.yaml").read_text().partition("port: ")[2].partition(",")[0]
 
 
-def compared(place: Ground, sheet: Sheet, count: int, rounds: int, calm: Calm) -> None:
+def compared(
+    place: Ground, sheet: Sheet, count: int, rounds: int, calm: Calm, *, ways: Ways = ways, ours: str = OURS
+) -> None:
     """Play all ways on so many hosts, and write down what came of it."""
     rows = (place.path / "many.yaml").read_text().splitlines()[2 : 2 + count]
     addresses = place.path / f"addresses.{count}"
@@ -97,9 +103,10 @@ def compared(place: Ground, sheet: Sheet, count: int, rounds: int, calm: Calm) -
             (name, str(count), f"{middle:.2f}", "1" if name == BARE else str(ratio), f"{cpu:.1f}")
         )
         sheet.bars.append((f"{name}, {count}", middle, walls[0], walls[-1]))
-        if name == OURS:
+        if name == ours:
+            what = "transports" if ours == OURS else ours
             sheet.goals.append(
-                Goal(name=f"transports at {count} hosts", wanted=f"≤ {WANTED} × the bare loop", found=str(ratio),
+                Goal(name=f"{what} at {count} hosts", wanted=f"≤ {WANTED} × the bare loop", found=str(ratio),
                      reached=ratio.middle <= WANTED)
             )  # fmt: skip
 

@@ -16,13 +16,15 @@ from hostler.links.attempt import AttemptLink
 from hostler.links.brief import Brief
 from hostler.links.memory import MemoryLink
 from hostler.links.memory_host import Act, MemoryHost
+from hostler.links.oneshot import OneShotLink
+from hostler.links.oneshot_entry import Entry
 from hostler.links.runner import RunnerLink
 from hostler.model.hosts import Host
 from hostler.model.jobs import Ending
-from hostler.model.reports import Down, Refused, Result, Standing
+from hostler.model.reports import Began, Down, Lost, Output, Refused, Result, Standing
 from hostler.ports import Link
 from hostler.transports.asyncssh import AsyncsshTransport
-from tests.contract.link_suite import Far, LinkContract, opened, wait_until
+from tests.contract.link_suite import SOON, Far, LinkContract, opened, wait_until
 from tests.lab import Lab
 
 
@@ -47,7 +49,7 @@ class Sshd:
 
     def link(
         self, *, epoch: int = 1, slots: int | None = 2, lease: float = 60.0, grace: float = 0.3
-    ) -> RunnerLink | AttemptLink:
+    ) -> RunnerLink | AttemptLink | OneShotLink:
         brief = Brief(
             uid=self.uid, run=7, token=self.token, epoch=epoch, slots=slots, lease=lease, grace=grace
         )
@@ -137,6 +139,106 @@ class TestAttempts(LinkContract):
             await opened(last := far.link(epoch=99))
             await last.close(forget=True, deadline=20)
         await wait_until(far.deserted, "the test's host deserted")
+
+
+class Once(Sshd):
+    """The same, each command on the line that it ends with. It has one slot, and nothing is ever asked after."""
+
+    def link(
+        self, *, epoch: int = 1, slots: int | None = 2, lease: float = 60.0, grace: float = 0.3
+    ) -> OneShotLink:
+        brief = Brief(
+            uid=self.uid, run=7, token=self.token, epoch=epoch, slots=slots, lease=lease, grace=grace
+        )
+        return OneShotLink(
+            Entry(self.host, transport=self.transport), brief=brief, clock=SystemClock(),
+            names=lambda serial: (serial + 100, 1), other=lambda: pytest.fail("the host can't do it"),
+        )  # fmt: skip
+
+    def cut(self, link: Link) -> None:
+        assert isinstance(link, OneShotLink)
+        link._line._conn.abort()  # type: ignore[union-attr]
+
+    def deserted(self) -> bool:
+        return not self.processes()
+
+
+#: What of the suite holds for a link with one slot that nobody can go on with.
+APPLIES = {
+    "test_every_exit_code_and_signal_is_told_as_it_is",
+    "test_the_beginning_of_a_job_that_takes_its_time_is_told",
+    "test_a_serial_that_is_sent_twice_starts_once",
+    "test_what_waits_can_be_taken_back_and_then_never_starts",
+    "test_what_runs_can_not_be_taken_back_and_says_that_it_began",
+    "test_what_was_never_seen_can_be_taken_back_and_then_never_starts",
+    "test_a_killed_job_frees_its_slot_for_the_next",
+    "test_output_beyond_a_few_kibibytes_comes_before_its_result",
+    "test_output_comes_while_its_job_runs",
+}
+
+
+class TestOneShot(LinkContract):
+    """One command on one line, on a real OpenSSH host."""
+
+    @pytest.fixture
+    async def far(self, lab: Lab, tmp_path: Path, transport: AsyncsshTransport) -> AsyncIterator[Once]:
+        far = Once(lab.shared(1)[0], tmp_path, transport)
+        yield far
+        await wait_until(far.deserted, "the test's host deserted")
+
+    async def test_a_job_beyond_its_time_ends_as_timed_out(self, far: Far) -> None:
+        _, ear = await opened(link := far.link(grace=0.2))
+        acts = [(Act(seconds=60), 0.3), (Act(seconds=60, deaf=True), 0.3), (Act(out=b"in time"), 30.0)]
+        link.start([self.start(far, act, timeout=timeout) for act, timeout in acts])
+        results = await ear.results([1, 2, 3])
+        ends = [(result.ending, result.signal) for result in results.values()]
+        assert ends == [(Ending.TIMEOUT, 15), (Ending.TIMEOUT, 9), (Ending.OK, None)]
+        assert results[3].out == b"in time"
+        await link.close(forget=True, deadline=SOON)
+
+    async def test_no_more_output_comes_than_was_allowed_and_kills_go_on(self, far: Far) -> None:
+        _, ear = await opened(link := far.link(), generous=False)
+        big = b"x" * (12 << 20)
+        link.start([self.start(far, Act(out=big, seconds=60))])
+        await ear.until(
+            lambda: sum(len(o.data) for o in ear.of(Output)) >= 1 << 20, "the first credit's worth"
+        )
+        link.kill([1], grace=0.3, ending=Ending.CANCELLED)
+        await wait_until(lambda: far.deserted(), "nothing of it left, though nobody reads")
+        here = sum(len(output.data) for output in ear.of(Output))
+        assert here < 8 << 20 and not ear.of(Result)
+        ear.generous = True
+        link.credit(here)
+        result = await ear.one(Result, 1)
+        assert result.ending is Ending.CANCELLED and big.startswith(ear.stream(1, 1))
+        await link.close(forget=True, deadline=SOON)
+
+    async def test_a_line_that_breaks_ends_the_job_and_says_so(self, far: Far) -> None:
+        _, ear = await opened(link := far.link())
+        link.start([self.start(far, Act(seconds=60, deaf=True))])
+        await ear.one(Began, 1)
+        far.cut(link)
+        await ear.one(Down)
+        assert len(ear.of(Result)) + len(ear.of(Lost)) == 1
+        assert all(result.ending is Ending.INTERRUPTED for result in ear.of(Result))
+        await wait_until(far.deserted, "nothing of it left")
+        await link.close(forget=True, deadline=SOON)
+
+    async def test_what_is_asked_after_is_ended_and_lost(self, far: Far) -> None:
+        _, ear = await opened(link := far.link())
+        link.start([self.start(far, Act(seconds=60, deaf=True))])
+        await ear.one(Began, 1)
+        hello, _ = await opened(again := far.link(), [1])
+        assert hello.standings == {1: Standing.LOST} and hello.spool.startswith("once")
+        await wait_until(far.deserted, "nothing of it left")
+        assert (await ear.one(Result, 1)).signal in (9, 15)
+        for each in (link, again):
+            await each.close(forget=True, deadline=SOON)
+
+
+for test in [name for name in vars(LinkContract) if name.startswith("test_")]:
+    if test not in APPLIES and test not in vars(TestOneShot):
+        setattr(TestOneShot, test, None)
 
 
 class Memory:

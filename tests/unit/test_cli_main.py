@@ -41,7 +41,7 @@ def loaded(*words: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], [], ["runz"]])
+@pytest.mark.parametrize("words", [["--help"], ["--version"], [], ["runss"]])
 def test_what_needs_no_verb_loads_nothing_heavy(words: list[str]) -> None:
     assert loaded(*words) & set(HEAVY) == set()
 
@@ -91,7 +91,7 @@ def test_no_words_at_all_show_the_help_and_are_wrong_usage(capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["runz"], "there is no verb 'runz'; did you mean 'runs'? (see: hostler --help)"),
+        (["runss"], "there is no verb 'runss'; did you mean 'runs'? (see: hostler --help)"),
         (["qqq"], "there is no verb 'qqq' (see: hostler --help)"),
         (["--nonsense"], "no such option"),
         (["runs", "--jsn"], "(see: hostler runs --help)"),

@@ -47,7 +47,7 @@ def test_every_option_and_argument_is_on_the_page_and_no_other_is(path: str, com
             assert param.make_metavar(click.Context(command)).strip("[]. ") in text
     options = text.split("Options:\n")[1].split("\n\n")[0]
     heads = re.findall(r"^  (-\S.*?)(?:  |$)", options, flags=re.MULTILINE)
-    shown = {word for head in heads for word in re.findall(r"(?<![\w-])--?[a-z0-9][a-z-]*", head)}
+    shown = {word for head in heads for word in re.findall(r"(?<![\w-])--?[A-Za-z0-9][a-z-]*", head)}
     assert shown == wanted
 
 

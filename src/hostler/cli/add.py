@@ -62,6 +62,10 @@ def command(split: Split, /, name: str, stray: tuple[str, ...], **options: Any) 
 
         def make(store: RowStore, row: RunRow) -> Wish | str:
             plan = spec(store.reader, row.number)
+            if plan.fanout:
+                raise UsageError(
+                    f"run {row.number} is one command on the hosts that it began with: run another"
+                )
             if wanted:
                 form = Form.of_kept(plan.reading)
                 sources.append(JobSource(split.sources, options["job_file"], marks=split.marks, form=form))

@@ -187,7 +187,7 @@ def ended_words(row: RunRow) -> str:
     """How a run that nobody works on stands, and what goes on with it."""
     counts = by_state(row.counts)
     left = counts.get(JobState.QUEUED, 0) + counts.get(JobState.OPEN, 0)
-    then = f"; this goes on with it: {to_type(f'batch --resume {row.number}')}" if left else ""
+    then = f"; this goes on with it: {to_type(f'{row.verb} --resume {row.number}')}" if left else ""
     return f"{state_word(row, alive=False)}: {count_words(counts)}{then}"
 
 
@@ -204,7 +204,7 @@ def unless_finished(wish: Wish, *, instead: str) -> Make:
 def refuse_finished(row: RunRow, instead: str) -> None:
     """Raise UsageError when a run has finished, with what to do instead."""
     if row.state == "finished":
-        raise UsageError(f"batch {row.number} has finished; {instead}")
+        raise UsageError(f"{row.verb} {row.number} has finished; {instead}")
 
 
 def said(number: int, words: str, *, done: bool = True) -> int:

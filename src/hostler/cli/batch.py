@@ -28,6 +28,7 @@ from hostler.cli.reaching import (
 from hostler.cli.seeing import seeing, seeing_options
 from hostler.cli.shaping import filing, shaping, shaping_options
 from hostler.cli.sourcing import refuse_sourcing, sourcing, sourcing_options
+from hostler.cli.splitter import printable
 from hostler.cli.storing import store_option
 from hostler.cli.targeting import chosen_hosts, names_hosts, targeting_options
 from hostler.errors import UsageError
@@ -164,12 +165,3 @@ def wanted(given: dict[str, Any], /, **more: Any) -> Wanted:
     return Wanted(
         **launching(given), **shaping(given), **seeing(given), **reaching(given), **entrusted(given), **more
     )
-
-
-def printable(words: str) -> str:
-    """Words from the command line that may hold bytes which are no UTF-8, as text that can be stored.
-
-    >>> printable("caf\\udce9")
-    'caf\\\\xe9'
-    """
-    return words.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -147,7 +147,9 @@ def _job(seen: Look, number: int, *, now: float) -> _Explained:
         "hosts_lost": about.kills,
         "command": command,
     }
-    return _Explained(f"job {number} of batch {run}: {about.state.word}", [command], story, lines, facts)
+    return _Explained(
+        f"job {number} of {seen.row.verb} {run}: {about.state.word}", [command], story, lines, facts
+    )
 
 
 def _costs(attempt: AttemptRow) -> bool:
@@ -226,7 +228,7 @@ def _host(seen: Look, name: str, *, now: float) -> _Explained:
         "failed": figures.failed,
         "lost": figures.gone,
     }
-    head = f"host {row.host.name} in batch {seen.row.number}: {figures.state}"
+    head = f"host {row.host.name} in {seen.row.verb} {seen.row.number}: {figures.state}"
     return _Explained(head, about, host_story(standing, last=LAST), lines, facts)
 
 
@@ -240,6 +242,7 @@ def run_standing(seen: Look) -> RunStanding:
 
     return RunStanding(
         number=seen.row.number,
+        verb=seen.row.verb,
         alive=seen.alive,
         state=seen.row.state,
         paused=seen.row.paused,

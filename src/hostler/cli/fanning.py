@@ -41,6 +41,13 @@ doing_options = group(
         help="When a host's line is lost: kill (the habit), lease=DUR or detach.",
     ),
     click.option(
+        "--output-limit",
+        cls=Marked,
+        habit="1G",
+        metavar="SIZE",
+        help="End a command one of whose streams is longer than this (1G).",
+    ),
+    click.option(
         "--script",
         cls=Marked,
         never="it is what is run",
@@ -116,6 +123,10 @@ def doing(options: dict[str, Any]) -> dict[str, Any]:
     if options["on_disconnect"] is not None:
         kill = options["on_disconnect"] == "kill"
         changes["lease"] = 0.0 if kill else lease(options["on_disconnect"])
+    if options["output_limit"] is not None:
+        from hostler.cli.placing import LEAST, size
+
+        changes["output_limit"] = size(options["output_limit"], "--output-limit", least=LEAST)
     return changes
 
 

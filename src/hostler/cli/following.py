@@ -70,7 +70,7 @@ async def left_alone(reader: Reader, number: int, *, until: float | None = None)
 
 def say_if_left(reader: Reader, number: int) -> None:
     """Say so when the run was left before its end."""
-    if run(reader, number).state not in OVER:
-        say(
-            f"nobody works on batch {number} any more; this goes on with it: {to_type(f'batch --resume {number}')}"
-        )
+    row = run(reader, number)
+    if row.state not in OVER:
+        again = to_type(f"{row.verb} --resume {number}")
+        say(f"nobody works on {row.verb} {number} any more; this goes on with it: {again}")

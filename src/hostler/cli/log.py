@@ -245,7 +245,7 @@ def _heading(seen: Look, about: JobRow, made: list[AttemptRow], shown: AttemptRo
 
     now = SystemClock().now()
     lines = [
-        f"job {about.job} of batch {seen.row.number}: {about.state.word}",
+        f"job {about.job} of {seen.row.verb} {seen.row.number}: {about.state.word}",
         f"  {seen.command(about.args, about.job)}",
     ]
     wide = max((columns(attempt.worker) for attempt in made), default=0)

@@ -151,6 +151,7 @@ def summary(seen: Look, *, now: float, signal: int | None = None) -> Summary:
         counts=seen.counts,
         elapsed=elapsed or None,
         signal=signal,
+        verb=seen.row.verb,
     )
 
 
@@ -317,7 +318,7 @@ def brief(reader: Reader, number: int, *, signal: int | None) -> list[str]:
     if result.total == result.counts.get(JobState.OK, 0):
         return []
     then = result.next_command or to_type(f"status {number}")
-    line = f"batch {number}: {counted(result.total, 'job')}: {result.words}; next: {then}"
+    line = f"{seen.row.verb} {number}: {counted(result.total, 'job')}: {result.words}; next: {then}"
     if not (held := _held(seen)):
         return [line]
     left = still_there(reader, number, held, lease_over=lease_over(seen, now=now))

@@ -22,6 +22,7 @@ from hostler.cli.reaching import (
     ways_kept,
 )
 from hostler.cli.seeing import seeing, seeing_options
+from hostler.cli.splitter import printable
 from hostler.cli.storing import store_option
 from hostler.cli.targeting import chosen_hosts, picking_options
 from hostler.errors import UsageError
@@ -115,7 +116,6 @@ def _begin(split: Split, options: dict[str, Any]) -> int:
     changes |= sent(options, lease=changes["lease"])
     import asyncio
 
-    from hostler.cli.batch import printable
     from hostler.cli.starting import begin
 
     spec = BatchSpec(template=template.to_json(), fanout=True, slots=1, **changes)

@@ -156,7 +156,7 @@ def _over(row: RunRow, wanted: Wanted) -> bool:
         return True
     if any(row.counts.get(state.word) for state in RETRYABLE):
         return False
-    say(f"batch {row.number}: nothing to try again")
+    say(f"{row.verb} {row.number}: nothing to try again")
     return True
 
 
@@ -234,9 +234,8 @@ async def _work(
             f"batch {claim.run}: {counted(progress.total, 'job')}, {counted(progress.hosts_total, 'host')}"
         )
     if run.work.batch.paused:  # also to those who want no news: they would wait for ever
-        console.note(
-            f"hostler: batch {claim.run} is paused; this lets it go on: {to_type(f'unpause {claim.run}')}"
-        )
+        what = f"{run.work.batch.spec.verb} {claim.run} is paused"
+        console.note(f"hostler: {what}; this lets it go on: {to_type(f'unpause {claim.run}')}")
     console.flush()
 
     def stop(number: int) -> None:
@@ -280,7 +279,7 @@ async def _work(
         raise
     except StoreError as error:
         raise type(error)(
-            f"{error}; this goes on with the run: {to_type(f'batch --resume {claim.run}')}"
+            f"{error}; this goes on with the run: {to_type(f'{run.work.batch.spec.verb} --resume {claim.run}')}"
         ) from error
     console.close()
     return code
@@ -292,8 +291,8 @@ def _left_behind(run: OpenRun, number: int) -> None:
     for host, jobs in left:
         say(may_still_run(host, jobs, detached=spec.detached))
     ends = f"this ends what still runs: {with_secrets(to_type(f'stop {number}'), spec)}; " if left else ""
-    again = with_secrets(to_type(f"batch --resume {number}"), spec)
-    say(f"left batch {number} as it stands; {ends}this goes on with it: {again}")
+    again = with_secrets(to_type(f"{spec.verb} --resume {number}"), spec)
+    say(f"left {spec.verb} {number} as it stands; {ends}this goes on with it: {again}")
 
 
 def _report(
@@ -305,14 +304,21 @@ def _report(
     console: Console | None = None,
 ) -> int:
     """Print the final report, or where nobody wants one a line if all is not well; the run's exit code."""
-    from hostler.cli.looking import brief, report_text
     from hostler.stores.reads.batch import spec
+    from hostler.stores.reads.runs import run
 
-    text, code = report_text(store.reader, number, signal=signal_number, colour=wanted.colour)
     if spec(store.reader, number).fanout:
-        text = last_lines(store.reader, number, quiet=wanted.quiet)
-    elif wanted.quiet:
-        text = "".join(f"hostler: {line}\n" for line in brief(store.reader, number, signal=signal_number))
+        text, code = (
+            last_lines(store.reader, number, quiet=wanted.quiet),
+            run(store.reader, number).exit_code or 0,
+        )
+    else:
+        from hostler.cli.looking import brief, report_text
+
+        text, code = report_text(store.reader, number, signal=signal_number, colour=wanted.colour)
+        if wanted.quiet:
+            lines = brief(store.reader, number, signal=signal_number)
+            text = "".join(f"hostler: {line}\n" for line in lines)
     if console is not None and text:
         console.report(text)
     elif text:

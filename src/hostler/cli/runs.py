@@ -76,7 +76,7 @@ def listing(rows: list[tuple[RunRow, bool, float | None]], *, colour: bool) -> s
     heads.append(Column("command", widest=None))
     lines = []
     for row, alive, stalled in rows:
-        result = Summary(number=row.number, state=row.state, counts=by_state(row.counts))
+        result = Summary(number=row.number, state=row.state, counts=by_state(row.counts), verb=row.verb)
         counts = (result.total, result.counts.get(JobState.OK, 0), result.bad, result.total - result.done)
         lines.append(
             (

@@ -68,6 +68,15 @@ def words_as_bytes(words: Sequence[str]) -> list[bytes]:
     return made
 
 
+def printable(words: str) -> str:
+    """Words from the command line that may hold bytes which are no UTF-8, as text that can be stored.
+
+    >>> printable("caf\\udce9")
+    'caf\\\\xe9'
+    """
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 class JobLines:
     """The lines of a stream as arguments, each without its newline; a last line without one counts.
 

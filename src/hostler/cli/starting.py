@@ -33,7 +33,8 @@ async def begin(
     reach = Reach(state_dir(), wanted=wanted.on(spec), bare=spec.oneshot)
     with Signals() as signals:
         try:
-            await _ready(reach, _first(spec, hosts), signals)
+            link = "hostler.links.oneshot" if spec.oneshot else "hostler.links.runner"
+            await _ready(reach, _first(spec, hosts), signals, needs=("hostler.cli.running", link))
             from hostler.cli.running import new_run
 
             return await new_run(
@@ -61,13 +62,13 @@ def _first(spec: BatchSpec, hosts: Sequence[Host]) -> Sequence[Host]:
     return [] if spec.as_user else hosts
 
 
-async def _ready(reach: Reach, hosts: Sequence[Host], signals: Signals) -> None:
+async def _ready(reach: Reach, hosts: Sequence[Host], signals: Signals, *, needs: Sequence[str]) -> None:
     """Call hosts, and read in what a run needs."""
     reach.ahead.begin(hosts)
     try:
         await asyncio.sleep(0)  # the first call gets under way, and reads in what all others need
         # In a thread: while Python reads, logins go on.
-        await asyncio.to_thread(import_module, "hostler.cli.running")
+        await asyncio.to_thread(lambda: [import_module(name) for name in needs])
     except asyncio.CancelledError:
         if signals.seen:
             say(f"{name(signals.seen[0])}: no run was begun")

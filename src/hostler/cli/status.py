@@ -110,7 +110,7 @@ def _paused(seen: Look) -> str:
 
 def _onward(seen: Look, result: Summary) -> str | None:
     if seen.alive:
-        return to_type(f"batch --resume {seen.row.number}")
+        return to_type(f"{seen.row.verb} --resume {seen.row.number}")
     return result.next_command
 
 

@@ -67,7 +67,7 @@ def exit_code(
 class Summary(Struct, frozen=True, kw_only=True):
     """A run at its end, or at the moment of asking. `state` is the run's own word, `elapsed` is in seconds.
 
-    `signal` is the number of the signal that stopped it.
+    `signal` is the number of the signal that stopped it, `verb` the one that made it and goes on with it.
 
     >>> Summary(number=42, state="finished", counts={JobState.OK: 9, JobState.LOST: 1}).next_command
     'hostler batch --retry 42'
@@ -78,6 +78,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     counts: Mapping[JobState, int]
     elapsed: float | None = None
     signal: int | None = None
+    verb: str = "batch"
 
     @property
     def total(self) -> int:
@@ -108,9 +109,9 @@ class Summary(Struct, frozen=True, kw_only=True):
     def next_command(self) -> str | None:
         """The command that brings the run nearer to all jobs well; None when there is nothing left to do."""
         if self.done < self.total:
-            return to_type(f"batch --resume {self.number}")
+            return to_type(f"{self.verb} --resume {self.number}")
         if any(self.counts.get(state) for state in RETRYABLE):
-            return to_type(f"batch --retry {self.number}")
+            return to_type(f"{self.verb} --retry {self.number}")
         return None
 
 
@@ -155,6 +156,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     rate: float | None = None
     eta: float | None = None
     phase: str = ""
+    verb: str = "batch"
 
     @property
     def done(self) -> int:

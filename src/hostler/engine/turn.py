@@ -121,9 +121,9 @@ def decide(batch: Batch) -> None:
             trust.let_go(batch, hand)
         if fanout:
             fanning.let_go(batch, hand)
-        more = not nothing_left(batch) and (not fanout or hand.id in batch.pinned)
-        if hand.line is Line.RELEASED and not hand.retired and more:
-            hand.line = Line.DOWN  # it was let go because all was done, and then more jobs came
+        if hand.line is Line.RELEASED and not (hand.retired or nothing_left(batch)):
+            # It was let go because all was done, and then more jobs came.
+            hand.line = Line.DOWN if not fanout or hand.id in batch.pinned else Line.RELEASED
         if hand.line is Line.DOWN and (wanted(batch, hand) if not fanout else called(batch, hand, due)):
             hand.line = Line.CONNECTING
             delay = DELAYS[min(hand.failures, len(DELAYS) - 1)]

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hostler.errors import HostRefused, NoPython, Unreachable
-from hostler.links.runner import RunnerLink
 from hostler.model.jobs import Start
 from hostler.model.reports import Hello, Report
 
 if TYPE_CHECKING:
+    from hostler.links.runner import RunnerLink
     from hostler.ports import Link
 
 #: A spool that is worked by sh is told from a runner's by how its id begins.

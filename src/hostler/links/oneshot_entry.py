@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 
-from hostler.errors import HostRefused
+from hostler.errors import HostRefused, LineLost
 from hostler.links.ahead import Ahead
 from hostler.links.sudo import GRANTED, NOISE, Sudo
 from hostler.model.hosts import Host
@@ -40,6 +40,10 @@ class Entry:
         stream = await line.stream(command, deadline=deadline, errors=True)
         await self._pass_by(self._sudo, stream)
         return stream
+
+    def late(self, seconds: float) -> LineLost:
+        """The error for a host that was entered and didn't answer in time."""
+        return LineLost(self.host.name, f"its sh did not answer within {seconds:.0f}s")
 
     @staticmethod
     def message(body: bytes, mark: bytes) -> bytes:

@@ -83,6 +83,11 @@ class BatchSpec(Struct, frozen=True, kw_only=True):
         return "fanout" if self.fanout else "batch"
 
     @property
+    def verb(self) -> str:
+        """The verb that makes such runs, and goes on with them: it is what people call one, too."""
+        return verb_of(self.kind)
+
+    @property
     def oneshot(self) -> bool:
         """Whether each job is one remote command on one line, whose end is the job's."""
         return self.fanout and not self.lease
@@ -91,6 +96,15 @@ class BatchSpec(Struct, frozen=True, kw_only=True):
     def detached(self) -> bool:
         """Whether hosts work on without us until they are done: what they hold is never given to others."""
         return self.lease >= DETACHED
+
+
+def verb_of(kind: str) -> str:
+    """The verb that makes runs of a kind.
+
+    >>> verb_of("fanout"), verb_of("batch")
+    ('run', 'batch')
+    """
+    return "run" if kind == "fanout" else kind
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -156,6 +170,11 @@ class RunRow(Struct, frozen=True, kw_only=True):
     paused: bool = False
     draining: bool = False
     stopping: bool = False
+
+    @property
+    def verb(self) -> str:
+        """The verb that made it, and goes on with it."""
+        return verb_of(self.kind)
 
 
 class AttemptRow(Struct, frozen=True, kw_only=True):

@@ -9,9 +9,9 @@
 # b begins, x why it could not be set up, c its end, l who could not be ended, e the end of all. What stands between is
 # the command's own. Nothing is written to a disk unless there is a script or input, and nothing of ours stays.
 #
-# Who is there: this shell, which waits; one that listens for a word from the controller, or for the end of that; one
-# that waits for the command and one that reads from it how that ended, because sh tells exit code 137 from KILL only by
-# a word on stderr. A job in the background would be deaf to interrupts, so it is the listener who is there.
+# Who is there: this shell, which waits; one that listens for a word from the controller, or for the end of that; and
+# one that waits for the command and is heard by the first, because sh tells exit code 137 from KILL only by a word on
+# stderr. A command in the background would be deaf to interrupts, so it is the listener who is there.
 
 # The command's first process, and when it was born: a leader of a session, begun by a child of this shell.
 _hwho() {
@@ -53,13 +53,11 @@ _hlisten() {
 }
 
 _hclock() {
-	trap 'kill "$_hs" 2>/dev/null; exit 0' TERM
+	trap 'kill $! 2>/dev/null; exit 0' TERM
 	sleep "$_htime" 6>&- &
-	_hs=$!
-	wait "$_hs" || {
+	wait $! || {
 		sleep "$_hwhole" 6>&- &
-		_hs=$!
-		wait "$_hs"
+		wait $!
 	}
 	_hladder "$_hgrace" 11
 }
@@ -104,34 +102,58 @@ _hwork() {
 	else
 		_hbegin "$@"
 	fi
-	echo "=$?"
+	trap - CHLD
 	[ -z "$_hf" ] || rm -f "$_hf"
+	echo "=$_hrc"
 }
 
+# Begin the command and wait for it; its exit code into _hrc, and in what is printed how it ended. bash says nothing of
+# that unless it is asked, before it has been waited for; but its jobs in the background can be made to hear interrupts.
 _hbegin() {
-	(
-		ulimit -S -m "$_hmark" 2>/dev/null
-		case $1 in
-		*/*) ;;
-		*) if ! command -v -- "$1" >/dev/null; then
-			echo "hostler: $1: command not found (PATH is ${PATH-not set})" >&2
-			exit 127
-		fi ;;
-		esac
-		case $1 in -*) exec setsid env -- "$@" ;; esac
-		exec setsid "$@"
-	) >&6 2>&7 6>&- 7>&-
+	if [ -z "${BASH_VERSION-}" ]; then
+		(_hexec "$@") >&6 2>&7 6>&- 7>&-
+		_hrc=$?
+		return
+	fi
+	_hran=
+	trap 'echo "@$!"; jobs -l; wait $!; _hran=$?' CHLD
+	(trap - INT QUIT CHLD; _hexec "$@") <&0 >&6 2>&7 6>&- 7>&- &
+	wait $!
+	_hrc=$?
+	[ -z "$_hran" ] || { [ "$_hran" = 127 ] && [ "$_hrc" != 145 ]; } || _hrc=$_hran
 }
 
+_hexec() {
+	ulimit -S -m "$_hmark" 2>/dev/null
+	case $1 in
+	*/*) ;;
+	*) if ! command -v -- "$1" >/dev/null; then
+		echo "hostler: $1: command not found (PATH is ${PATH-not set})" >&2
+		exit 127
+	fi ;;
+	esac
+	case $1 in -*) set -- env -- "$@" ;; esac
+	[ -z "$_hf" ] || exec setsid "$@" 9<&9 # ksh hands on only what it is told to
+	exec setsid "$@"
+}
+
+# Tell how the command ended, by what _hwork said: its exit code on the last line, behind what sh said before it.
 _hjudge() {
-	_hm= _hq=
-	while IFS= read -r _hq; do
-		case $_hq in
-		=*) echo "$_hN c ${_hq#=} $_hm" >&6 && return ;;
-		!*) echo "$_hN x ${_hq#?}" >&6 && return ;;
-		?*) _hm=s ;;
+	_hm= _hlast=${1##*"$_hnl"}
+	case $_hlast in
+	!*) echo "$_hN x ${_hlast#!}" >&6 ;;
+	=*)
+		case $1 in
+		@*) # there may be more jobs on the list
+			_hq=${1#@}
+			_hq=${1#*" ${_hq%%"$_hnl"*} "}
+			case $_hq in Done* | Exit*) ;; *) _hm=s ;; esac
+			;;
+		*"$_hnl"*) _hm=s ;;
 		esac
-	done
+		echo "$_hN c ${_hlast#=} $_hm" >&6
+		;;
+	esac
 }
 
 _hgo() {
@@ -140,6 +162,8 @@ _hgo() {
 		exit 0
 	fi
 	exec 3<&0 6>&1 7>&2 </dev/null >/dev/null 2>&1
+	_hnl='
+'
 	echo "$_hN b" >&6
 	echo "$_hN b" >&7
 	_hlisten <&3 3<&- 7>&- &
@@ -148,7 +172,7 @@ _hgo() {
 		_hclock 3<&- 7>&- &
 		_hT=$!
 	fi
-	_hwork "$@" 2>&1 | _hjudge
+	_hjudge "$(_hwork "$@" 2>&1)"
 	trap '' PIPE
 	kill "$_hR" $_hT
 	wait "$_hR"

@@ -80,6 +80,7 @@ class RunStanding(Struct, frozen=True, kw_only=True):
     retries: int = 0
     lease: float = 0.0
     retry_on: str = USUAL
+    verb: str = "batch"
 
 
 # -- one attempt --------------------------------------------------------------------------------------------------
@@ -170,9 +171,7 @@ def job_now(
     if state is not JobState.OPEN or attempt is None or host is None:
         return [over_words(state, run)]
     if not run.alive:
-        then = (
-            f"; {host.name} is asked after it when somebody does: {to_type(f'batch --resume {run.number}')}"
-        )
+        then = f"; {host.name} is asked after it when somebody does: {to_type(f'{run.verb} --resume {run.number}')}"
         return [f"nobody works on the run{then}"]
     gone = _gone(host)
     if gone is not None:
@@ -194,11 +193,9 @@ def over_words(state: JobState, run: RunStanding) -> str:
     if state is JobState.CANCELLED:
         return "it was cancelled and will not run"
     if state is JobState.QUARANTINED:
-        again = f"{to_type(f'batch --retry {run.number}')} lets it out"
+        again = f"{to_type(f'{run.verb} --retry {run.number}')} lets it out"
         return f"it is quarantined: one host after another was lost while it ran there; {again}"
-    return (
-        f"it has ended ({state.word}) and is left so; {to_type(f'batch --retry {run.number}')} tries it again"
-    )
+    return f"it has ended ({state.word}) and is left so; {to_type(f'{run.verb} --retry {run.number}')} tries it again"
 
 
 def waiting_words(
@@ -214,10 +211,12 @@ def waiting_words(
     by = f" ({run.stopped_by})" if run.stopped_by else ""
     if not run.alive:
         ended = f", which was ended{by}" if run.stopping else ""
-        return [f"nobody works on the run{ended}; it waits for: {to_type(f'batch --resume {run.number}')}"]
+        return [
+            f"nobody works on the run{ended}; it waits for: {to_type(f'{run.verb} --resume {run.number}')}"
+        ]
     if run.stopping:
         return [
-            f"the run is being ended{by}: what waits is left for {to_type(f'batch --resume {run.number}')}"
+            f"the run is being ended{by}: what waits is left for {to_type(f'{run.verb} --resume {run.number}')}"
         ]
     lines = []
     if run.paused:

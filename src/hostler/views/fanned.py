@@ -41,7 +41,8 @@ def end_words(outcome: Outcome, *, timeout: float | None) -> str:
     if state is JobState.QUEUED:
         return "not run"
     if state is JobState.TIMEOUT:
-        return f"timeout after {format_duration(timeout)}" if timeout else "timeout"
+        whole = timeout is not None and timeout < 60 and timeout % 1 == 0
+        return f"timeout after {timeout:.0f}s" if whole else f"timeout after {format_duration(timeout or 0)}"
     if outcome.ending is Ending.EXIT:
         return f"exit {outcome.code}"
     if outcome.ending is Ending.SIGNAL:

@@ -34,7 +34,7 @@ LINES = 20
 
 
 class HostNews:
-    """Tells `say` which hosts are out and which came back; `names` are theirs by worker.
+    """Tells `say` which hosts are out and which came back, unless not `hosts`; `names` are theirs by worker.
 
     >>> news = HostNews(print)
     >>> news.names = {1: "web1"}
@@ -42,8 +42,9 @@ class HostNews:
     hostler: web1: connection refused by web1:22; trying again
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], *, hosts: bool = True) -> None:
         self.names: dict[int, str] = {}
+        self._hosts = hosts
         self._say = say
         self._out: dict[int, str] = {}
         self._held: set[int] = set()
@@ -69,7 +70,8 @@ class HostNews:
             elif isinstance(event, HostLost):
                 self._tell(event.worker, event.why, "given up")
             elif isinstance(event, StopRequested) and event.halted:
-                end = "the jobs that run are let end" if event.drain else "the jobs that run are ended"
+                what = "the jobs that run are" if self._hosts else "what runs is"
+                end = f"{what} let end" if event.drain else f"{what} ended"
                 self._say(f"hostler: {event.why}: nothing more is begun, {end}")
             elif isinstance(event, HostEnrolled):
                 self.names[event.worker] = event.name
@@ -91,6 +93,8 @@ class HostNews:
         return self.names.get(worker, f"host {worker}")
 
     def _print(self, line: str) -> None:
+        if not self._hosts:
+            return
         self._told += 1
         if self._told <= LINES:
             self._say(f"hostler: {line}")

@@ -34,7 +34,7 @@ def parts(progress: Progress) -> list[tuple[str, str, str]]:
     """What there is to say: (which part, text, colour), in order of reading."""
     p = progress
     said = [
-        ("name", f"batch {p.number}", DIM),
+        ("name", f"{p.verb} {p.number}", DIM),
         ("done", f"{p.done}/{p.total}", BOLD),
         ("percent", f"{percent(p.done, p.total)}%", BOLD),
         ("running", f"run {p.running}", ""),

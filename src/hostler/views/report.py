@@ -90,7 +90,7 @@ def headline(summary: Summary, hosts: Sequence[HostFigures], *, colour: bool) ->
     rate = f", {rate_words(summary.rate)}" if summary.rate is not None and summary.done > 1 else ""
     used = sum(1 for host in hosts if host.ended or host.open)
     where = f" on {counted(used, 'host')}" if used else ""
-    first = f"batch {summary.number} {state}: {jobs}{where}{took}{rate}"
+    first = f"{summary.verb} {summary.number} {state}: {jobs}{where}{took}{rate}"
     return f"{painted(first, BOLD, colour)}\n  {painted(summary.words, shade, colour)}\n"
 
 

@@ -105,7 +105,7 @@ async def open_batch(
         gather=partial(gathered_by, store.reader, number, read=read),
     )
     # Who visits says at the end what came of it, of each host once; and a fan-out tells of its hosts like with like.
-    news = HostNews(console.note if not (visit or fan) else lambda _: None)
+    news = HostNews(console.note if not visit else lambda _: None, hosts=fan is None)
     bus = Bus(
         store,
         run=number,

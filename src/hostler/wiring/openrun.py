@@ -69,7 +69,8 @@ class OpenRun:
         left = bool(counts[JobState.QUEUED] + counts[JobState.OPEN])
         batch = self.work.batch
         # Who is stopped by a request is stopped as by TERM, only that the word took another way.
-        asked = signal.SIGTERM if batch.stopped_for and left else None
+        cut = left or (batch.spec.fanout and bool(counts[JobState.INTERRUPTED]))
+        asked = signal.SIGTERM if batch.stopped_for and cut else None
         code = exit_code(counts, signal=self.signal or asked, halted=batch.halted and left)
         # What a silent host holds was not stopped: it may run on there, whoever asked for the end.
         state = "left" if counts[JobState.OPEN] else "stopped" if stuck or left else "finished"
@@ -152,4 +153,5 @@ class OpenRun:
             rate=self._pace.rate if self._pace else None,
             eta=self._pace.eta(left) if self._pace else None,
             phase=phase,
+            verb=batch.spec.verb,
         )

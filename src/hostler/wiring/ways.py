@@ -9,7 +9,6 @@ from hostler.engine.batch import Batch
 from hostler.links.ahead import Ahead
 from hostler.links.brief import Brief
 from hostler.links.choosing import Choices, ChoosingLink
-from hostler.links.runner import RunnerLink
 from hostler.links.sudo import Sudo
 from hostler.model.runs import BatchSpec, Worker
 from hostler.model.secrets import Secret
@@ -93,6 +92,8 @@ def spooled(
     ahead: Ahead | None,
 ) -> ChoosingLink:  # fmt: skip
     """By what goes on there for a lease without us: the runner, or sh where there is no Python."""
+    from hostler.links.runner import RunnerLink
+
     spec = batch.spec
     brief = brief_of(worker, claim=claim, spec=spec)
     runner = RunnerLink(
