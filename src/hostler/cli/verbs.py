@@ -21,6 +21,7 @@ VERBS = {
     "report": "Print a run's final report again.",
     "explain": "Say why a job or a host is where it is.",
     "events": "Tell what happened in a run, in order.",
+    "top": "Watch runs on the whole terminal.",
     "hosts": "List hosts, and how each has behaved over all runs.",
     "doctor": "Say what would go wrong on hosts, and what mends it.",
     "stop": "End a run; what has not run waits for a resume.",
