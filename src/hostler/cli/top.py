@@ -11,6 +11,9 @@ from hostler.cli.parsing import Verb
 from hostler.cli.storing import store_option
 from hostler.errors import UsageError
 
+#: The exit code where the screen itself failed.
+BROKEN = 6
+
 EXAMPLES = "\b\nExamples:\n  hostler top\n  hostler top last"
 
 
@@ -47,4 +50,6 @@ def command(name: str | None, color: str) -> int:
     from hostler.cli.top_reading import Board
     from hostler.views.top.app import Top
 
-    return Top(Board(), ask, run=number).run() or 0
+    top = Top(Board(), ask, run=number)
+    code = top.run()
+    return BROKEN if code is None and top.return_code else code or 0

@@ -160,14 +160,19 @@ class Board:
             want=want,
             at=now,
             runs=[_run_line(known)],
-            progress=self._progress(known),
+            progress=self._progress(known) if known.alive else None,
             notice=_notice(known),
             alive=known.alive or known.row.exit_code is not None,
         )
         if place.part == HOSTS:
             hosts = self._host_lines(look)
-            commands = {job: look.command_of(job, width=WIDE) for job in want.shown}
-            return replace(found, hosts=hosts, commands=commands)
+            longest = {host.longest.job: host.longest for host in hosts if host.longest is not None}
+            told = {
+                job: self._lines.of(look, longest[job], width=WIDE) or look.command_of(job, width=WIDE)
+                for job in want.shown
+                if job in longest
+            }
+            return replace(found, hosts=hosts, told=told)
         jobs, commands = self._jobs(look, want, now=now)
         shown = set(want.shown)
         lines_of = [
@@ -204,8 +209,8 @@ class Board:
         return Progress(
             number=row.number, total=done + queued + running, queued=queued, running=running, ok=ok, failed=failed,
             timed_out=timed_out, lost=lost, other=done - ok - failed - timed_out - lost, hosts_up=known.up,
-            hosts_total=known.hosts, rate=pace.rate if known.alive else None,
-            eta=pace.eta(queued + running) if known.alive else None,
+            hosts_total=known.hosts, rate=pace.rate,
+            eta=pace.eta(queued + running),
         )  # fmt: skip
 
     # -- hosts and jobs -------------------------------------------------------------------------------------------

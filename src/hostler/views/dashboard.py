@@ -19,6 +19,8 @@ from hostler.views.words import ending_words, took
 
 #: Columns from which on there is room for more.
 ROOMY = 110
+#: Characters of a command, and how many of them are its last.
+LONG, TAIL = 44, 20
 
 #: How states of runs and hosts look.
 STATES = {
@@ -122,7 +124,7 @@ def jobs_table(jobs: Sequence[JobLine], asked: Asked, *, now: float, width: int,
     """
     heads = (
         Column("job", right=True), Column("state", widest=16), Column("host", widest=24), Column("took", right=True),
-        Column("command", widest=40), Column("last line", widest=None),
+        Column("command", widest=LONG), Column("last line", widest=None),
     )  # fmt: skip
     rows = []
     for line in jobs:
@@ -132,14 +134,26 @@ def jobs_table(jobs: Sequence[JobLine], asked: Asked, *, now: float, width: int,
         host, lasted = ("", "-") if last is None else (last.worker, took(last, now=now))
         if last is not None and last.open and not alive:
             lasted = "?"
-        cells = (name, word, host, "" if lasted == "-" else lasted, line.command, line.said)
+        cells = (name, word, host, "" if lasted == "-" else lasted, _shortened(line.command), line.said)
         rows.append(Row(line.job, cells, {1: look, 4: FAINT}))
     table = Table(heads, tuple(rows), "" if rows else nothing("job", asked))
     if width < ROOMY:
         # There is room for one of the two: what it says, and where it said nothing what it is.
-        told = [Row(row.key, (*row.cells[:4], row.cells[5] or row.cells[4]), row.looks) for row in rows]
+        told = [
+            Row(
+                row.key,
+                (*row.cells[:4], row.cells[5] or row.cells[4]),
+                {**row.looks, 4: "" if row.cells[5] else FAINT},
+            )
+            for row in rows
+        ]
         table = Table((*heads[:4], Column("last line, or command", widest=None)), tuple(told), table.empty)
     return table
+
+
+def _shortened(command: str) -> str:
+    """A long command without its middle: jobs of a run mostly begin alike and differ in the end."""
+    return command if len(command) <= LONG else f"{command[: LONG - TAIL - 1]}…{command[-TAIL:]}"
 
 
 def _job_state(line: JobLine, *, alive: bool) -> tuple[str, str]:

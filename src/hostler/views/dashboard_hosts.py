@@ -41,9 +41,10 @@ def hosts_table(
     now: float,
     width: int,
     alive: bool,
-    commands: Mapping[int, str],
+    told: Mapping[int, str],
 ) -> Table:
-    """The hosts of a run, as they are given or those whose jobs take longest first; `commands` are jobs'.
+    """The hosts of a run, as they are given or those whose jobs take longest first; `told` is what jobs are
+    or say.
 
     Where nobody works on the run, not `alive`, nobody knows what they do: then it is told what they were given.
     """
@@ -56,11 +57,13 @@ def hosts_table(
         figures, health = host.figures, host.health or Health()
         state, strikes = _host_state(host, now=now), health.strikes_at(now)
         rest = max(0.0, (host.rests_until or 0.0) - now)
+        mean = "" if figures.mean is None else f"{figures.mean:.1f}s"
+        struck = f"{strikes:.1f}" if strikes >= TOLD else ""
+        answered = "" if health.answered_at is None else ago(now - health.answered_at)
         cells = (
             figures.host, state, some(host.running if alive else figures.open), some(figures.ok),
-            some(figures.failed), some(figures.gone), "" if figures.mean is None else f"{figures.mean:.1f}s", f"{strikes:.1f}" if strikes >= TOLD else "",
-            ago(rest) if rest else "", "" if health.answered_at is None else ago(now - health.answered_at),
-            _work(host, state, commands, now=now),
+            some(figures.failed), some(figures.gone), mean, struck, ago(rest) if rest else "", answered,
+            _work(host, state, told, now=now),
         )  # fmt: skip
         looks = {1: STATES.get(state, ""), 4: WRONG, 5: LOOK, 7: LOOK, 8: LOOK}
         rows.append(Row(figures.host, cells, looks | ({} if host.longest else {10: FAINT})))
@@ -80,13 +83,13 @@ def _host_state(host: HostLine, *, now: float) -> str:
     return "rests" if (host.rests_until or 0.0) > now and host.figures.state != "lost" else host.figures.state
 
 
-def _work(host: HostLine, state: str, commands: Mapping[int, str], *, now: float) -> str:
+def _work(host: HostLine, state: str, told: Mapping[int, str], *, now: float) -> str:
     """What a host does, or what keeps it from doing anything."""
     if host.longest is None or host.longest.started_at is None:
         return "" if state in ("up", "released") else host.figures.why.removeprefix(f"{host.figures.host}: ")
     job = host.longest.job
     more = f" and {host.running - 1} more" if host.running > 1 else ""
-    return f"{job}{more}, {took(host.longest, now=now)}: {commands.get(job, '')}".removesuffix(": ")
+    return f"{job}{more}, {took(host.longest, now=now)}: {told.get(job, '')}".removesuffix(": ")
 
 
 def _wanted_host(host: HostLine, asked: Asked, *, now: float) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hostler.engine.summary import count_words, percent
+from hostler.model.durations import format_duration
 from hostler.views.dashboard import RunLine
 from hostler.views.tables import counted
 from hostler.views.text import columns, fit
@@ -31,7 +33,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
 HELP = """\
 Moving
   ↑ ↓ pgup pgdn home end    the cursor; in a job's output, that
-  enter                     open a run; a host's jobs; a job's output; all of it
+  enter                     open a run, a host's jobs, a job's output
   esc                       one step back
   tab                       a run's hosts, or its jobs
   [ ]                       the page before, the next page of a long table
@@ -39,8 +41,8 @@ Moving
 What stands there
   f                         only what fails
   s                         what took longest first
-  /                         filter, by words: those of one kind are alternatives,
-                            those of different kinds must all hold
+  /                         filter: words of one kind are alternatives,
+                            words of different kinds must all hold
       fail lost run ok      states, or how they begin
       n1* web =n1           hosts by name: with a star, by a part, exactly
       @web                  hosts with a tag
@@ -85,6 +87,13 @@ def runs_title(runs: Sequence[RunLine], width: int) -> str:
 def run_title(run: RunLine, width: int) -> str:
     """The title above what a run's screen shows."""
     return fit(f"{run.kind} {run.number}  {run.state}  {run.command}", width)
+
+
+def run_figures(run: RunLine) -> str:
+    """What a run came to that nobody works on."""
+    took = "" if run.ended is None else f"in {format_duration(run.length(run.ended))}"
+    parts = (f"{run.done}/{run.total} {percent(run.done, run.total)}%", count_words(run.counts))
+    return "  ".join(part for part in (*parts, counted(run.hosts, "host"), took) if part)
 
 
 def modes_line(

@@ -11,14 +11,14 @@ from textual.widget import Widget
 from hostler.views.dashboard import jobs_table, runs_table
 from hostler.views.dashboard_hosts import hosts_table
 from hostler.views.dashboard_place import HOSTS, JOBS, RUNS, Place
-from hostler.views.dashboard_words import joined, keys_line, modes_line, run_title, runs_title
+from hostler.views.dashboard_words import joined, keys_line, modes_line, run_figures, run_title, runs_title
 from hostler.views.grids import FAINT, LOOK, WRONG, Table, bar
 from hostler.views.live import line
 from hostler.views.top.eyes import Seen
 from hostler.views.top.painting import HEAD, PLAIN, STYLES, painted, strip
 
 #: What is said where there is nothing yet.
-NO_RUNS = "there are no runs yet: hostler batch makes one, and it shows here as soon as it has begun"
+NO_RUNS = "there are no runs yet: hostler batch makes one, which then shows here"
 LOOKING = "…"
 #: Columns of the bar that says how far a run is.
 BAR = 12
@@ -56,9 +56,7 @@ def table(seen: Seen | None, place: Place, *, now: float, width: int) -> Table:
             return Table((), (), NO_RUNS)
         return runs_table(seen.runs, place.asked, now=now, width=width)
     if place.part == HOSTS:
-        return hosts_table(
-            seen.hosts, place.asked, now=now, width=width, alive=seen.alive, commands=seen.commands
-        )
+        return hosts_table(seen.hosts, place.asked, now=now, width=width, alive=seen.alive, told=seen.told)
     return jobs_table(seen.jobs, place.asked, now=now, width=width, alive=seen.alive)
 
 
@@ -69,10 +67,12 @@ def head(seen: Seen | None, place: Place, *, width: int) -> list[Parts]:
         return [[(title if place.part == RUNS else f"{place.run}  {LOOKING}", HEAD)]]
     run = seen.runs[0]
     lines: list[Parts] = [[(run_title(run, width), HEAD)]]
+    drawn = bar(run.done, run.bad, run.total, width=BAR).rpartition(" ")[0].rstrip()
     if seen.progress is not None:
-        drawn = bar(run.done, run.bad, run.total, width=BAR).rpartition(" ")[0].rstrip()
-        told = line(seen.progress, width=width - BAR - 2, colour=True, named=False)
-        lines.append([(f"{drawn}  ", PLAIN), *painted(told)])
+        told = painted(line(seen.progress, width=width - BAR - 2, colour=True, named=False))
+    else:
+        told = [(run_figures(run), PLAIN)]
+    lines.append([(f"{drawn}  ", PLAIN), *told])
     if seen.notice:
         lines.append([(seen.notice, STYLES[LOOK])])
     return lines
@@ -92,7 +92,7 @@ def foot(
     """The lines below it: what went wrong, what is asked or was answered, how rows were chosen, and the keys."""
     lines: list[Parts] = []
     if trouble:
-        lines.append([(f"{trouble}; trying again", STYLES[WRONG])])
+        lines.append([(f"trying again: {trouble}", STYLES[WRONG])])
     if question or answer:
         lines.append([(question or answer, STYLES[LOOK] if question else HEAD)])
     elif not place.whole:

@@ -26,9 +26,10 @@ class Want(Struct, frozen=True, kw_only=True):
 class Seen(Struct, frozen=True, kw_only=True):
     """What was found for a Want at a moment, `at` seconds since the epoch.
 
-    `runs` are all runs where they are asked for, else the one. `notice` tells what there is to know of that, with the
-    command that leads on. `commands` are those of jobs that hosts work on. `first` is the number of the first row of
-    this page, `more` whether another follows, `alive` whether anybody works on the run.
+    `runs` are all runs where they are asked for, else the one; `progress` is that of one at work. `notice` tells what
+    there is to know of it, with the command that leads on. `told` is what jobs in view printed last, or what they are.
+    `first` is the number of the first row of this page, `more` whether another follows, `alive` whether it is known
+    what open attempts do: somebody works on the run, or it has ended.
     """
 
     want: Want
@@ -38,7 +39,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     notice: str = ""
     hosts: Sequence[HostLine] = ()
     jobs: Sequence[JobLine] = ()
-    commands: Mapping[int, str] = field(default_factory=dict)
+    told: Mapping[int, str] = field(default_factory=dict)
     first: int = 1
     more: bool = False
     alive: bool = True

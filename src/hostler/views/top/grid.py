@@ -60,13 +60,16 @@ class Grid(Widget, can_focus=True):
         """The rows in view."""
         return self.table.rows[self.top : self.top + self.room]
 
-    def fill(self, table: Table, *, anew: bool = False) -> None:
-        """Show another table: the cursor stays with its row where that is still there; `anew` it goes to the first."""
+    def fill(self, table: Table, *, anew: bool = False, stay: bool = False) -> None:
+        """Show another table: the cursor stays with its row where that is still there; `anew` it goes to the first.
+
+        On the first row it stays on the first one, whichever that is, unless it has to `stay` with its own.
+        """
         before = self.here
         self.table = table
         if anew or before is None:
             self.cursor = 0
-        else:
+        elif self.cursor or stay:
             self.cursor = next((i for i, row in enumerate(table.rows) if row.key == before.key), self.cursor)
         self._width = 0
         self._settle()
@@ -125,7 +128,7 @@ class Grid(Widget, can_focus=True):
             return self._line(ELSEWHERE, heads, width)
         index = self.top + y - 1
         if index >= len(self.table.rows):
-            return Strip.blank(width)
+            return Strip.blank(width, PLAIN)
         row, here = self.table.rows[index], index == self.cursor
         cells = [
             (cell, self.table.heads[i].right, PLAIN if here else STYLES.get(row.looks.get(i, ""), PLAIN))

@@ -129,7 +129,7 @@ class Pane(Widget, can_focus=True):
         else:
             rest = next(islice(self.ring.unfinished, index - len(lines), None), None)
             if rest is None:
-                return Strip.blank(width)
+                return Strip.blank(width, PLAIN)
             stream, text = rest[0], rest[1].expandtabs(8)
         return strip([(shifted(text, self.left), STYLES[LOOK] if stream == 2 else PLAIN)], width)
 

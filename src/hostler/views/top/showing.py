@@ -7,6 +7,8 @@ than a small part of this machine's time: after a look it rests for ten times as
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from functools import partial
 
 from textual import work
@@ -40,7 +42,7 @@ class Showing(App[int]):
     """
 
     def __init__(self, eyes: Eyes, ask: Ask, *, run: int | None = None, clock: Clock | None = None) -> None:
-        super().__init__()
+        super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self._eyes, self._clock, self._reads = eyes, clock or SystemClock(), Aside()
         self.asking = Asking(ask, changed=self.draw)
@@ -58,6 +60,10 @@ class Showing(App[int]):
 
     def on_mount(self) -> None:
         """Begin to look."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.exit, 128 + signal.SIGTERM)
+        # Of a terminal that is gone nothing can be put back, nor anything said there.
+        loop.add_signal_handler(signal.SIGHUP, os._exit, 128 + signal.SIGHUP)
         self.grid.focus()
         self.set_interval(AGEING, self.draw)
         self._look()
@@ -66,6 +72,8 @@ class Showing(App[int]):
 
     def on_unmount(self) -> None:
         """Look no more."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().remove_signal_handler(number)
         self._reads.end()
         self.asking.end()
 
@@ -139,7 +147,8 @@ class Showing(App[int]):
         if not self.grid.is_mounted:
             return
         width, now = self.size.width, self._clock.now()
-        self.grid.fill(table(self.seen, self.place, now=now, width=width - 2), anew=anew)
+        rows = table(self.seen, self.place, now=now, width=width - 2)
+        self.grid.fill(rows, anew=anew, stay=self.place.output is not None)
         self.head.show(head(self._here, self.place, width=width))
         self.foot.show(
             foot(
@@ -147,7 +156,7 @@ class Showing(App[int]):
                 question=self.asking.question, answer=self.asking.answer, trouble=self.trouble, width=width,
             )
         )  # fmt: skip
-        self.box.display = self.box.has_focus or bool(self.box.value)
+        self.box.display = self.box.has_focus
         self.grid.display, self.pane.display = not self.place.whole, self.place.output is not None
 
     @property
