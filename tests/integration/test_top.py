@@ -113,7 +113,7 @@ def test_a_batch_at_work_is_watched_paused_and_let_end(
     screen.sees("hostler top  1 run, 1 at work", "running", "  0%")
     screen.press("Enter")
     screen.until(
-        lambda text: len(re.findall(r"s  first of [abc]$", text, re.M)) == 2 and "  sent  " in text,
+        lambda text: len(re.findall(r"s  first of [abc]$", text, re.MULTILINE)) == 2 and "  sent  " in text,
         what="two that run, one that waits",
     )
     screen.sees("batch 1  running", "0/3 0%", "hosts 2/2")
@@ -126,7 +126,9 @@ def test_a_batch_at_work_is_watched_paused_and_let_end(
     assert hostler.json("status", "1")["paused"] is True
     screen.press("p")
     screen.sees("batch 1  running")
-    screen.press("Tab", "End", "c")  # the one that waits, or was sent ahead
+    screen.press("Tab")
+    screen.sees("  sent  ")
+    screen.press("End", "c")
     screen.sees("cancel job", "of batch 1?")
     screen.press("y")
     screen.sees("cancelled")
