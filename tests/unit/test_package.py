@@ -63,7 +63,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert [name for name in HEAVY if name in loaded] == []
 
 
-@pytest.mark.parametrize("module", ["top", "top_reading", "top_output", "top_asking"])
+@pytest.mark.parametrize("module", ["top", "top_reading", "top_pages", "top_output", "top_asking"])
 def test_only_the_dashboard_s_own_screen_loads_textual(module: str) -> None:
     loaded = python(f"import sys, hostler.cli.{module}; print(*{{m.partition('.')[0] for m in sys.modules}})")
     assert not {"textual", "rich"} & set(loaded.split())

@@ -12,12 +12,14 @@ import pytest
 from textual.pilot import Pilot
 
 from hostler.cli.storing import open_store, using
-from hostler.cli.top_reading import PAGE, Board
+from hostler.cli.top_pages import PAGE
+from hostler.cli.top_reading import Board
 from hostler.model.events import HostOut, RunPaused
 from hostler.model.jobs import Ending, JobState
 from hostler.views.dashboard_place import HOSTS, JOBS, Place
 from hostler.views.top.app import Top
 from hostler.views.top.eyes import Want
+from tests.clocks import Hurried
 from tests.contract.store_making import accepted
 from tests.own_postgres import OwnPostgres, missing
 from tests.unit.stories import Story
@@ -205,6 +207,32 @@ async def test_a_job_s_output_is_followed_harmlessly_from_attempt_to_attempt(sta
     await story.leave()
 
 
+async def test_output_that_is_not_here_says_so(state: Path) -> None:
+    story = await Story.begin(state)
+    await story.whole(1, out=b"hello\n")
+    for file in (state / "runs" / "1" / "out").iterdir():
+        file.unlink()
+    async with seated(1, size=(80, 24)) as seat:
+        await seat.until(lambda: " ok " in seat.cursor)
+        await seat.press("enter")
+        await seat.until(lambda: "this output is gone" in " ".join(seat.text.split()))
+    await story.leave()
+
+
+async def test_all_runs_stand_there_after_one_was_looked_at_alone(state: Path) -> None:
+    for _ in range(3):
+        await (await Story.begin(state)).finish()
+    async with seated(2) as seat:
+        await seat.sees("batch 2  finished")
+        await seat.press("escape")
+        await seat.until(lambda: seat.rows == ["3", "2", "1"])
+    board = Board()
+    assert board.look(Want(place=Place(part=JOBS, run=2))) is not None
+    found = board.look(Want())
+    assert found is not None and [run.number for run in found.runs] == [3, 2, 1]
+    board.close()
+
+
 async def test_of_long_output_the_end_is_shown_and_one_can_look_further_up(state: Path) -> None:
     story = await Story.begin(state)
     lines = b"".join(b"line %d\n" % number for number in range(5000))
@@ -259,15 +287,51 @@ async def test_a_thousand_hosts_stand_in_one_table_and_the_cursor_stays_with_its
 
 
 async def test_nothing_is_read_again_while_nothing_changes(state: Path) -> None:
-    story = await mixed(state)
-    board = Board()
+    story, clock = await mixed(state), Hurried()
+    board = Board(clock)
     want = Want(place=Place(part=HOSTS, run=1))
     assert board.look(want) is not None
-    assert [board.look(want) for _ in range(20)] == [None] * 20
+    for _ in range(20):
+        clock.seconds += 1.0
+        assert board.look(want) is None
     await story.tell(HostOut(at=story.now, worker=1, why="the line broke"))
+    clock.seconds += 1.0
     seen = board.look(want)
     assert seen is not None and seen.hosts[0].figures.state == "out"
     assert board.look(want) is None
+    other = await Story.begin(state)
+    clock.seconds += 1.0
+    assert board.look(want) is None  # of another run nobody asked
+    assert board.look(Want()) is not None
+    board.close()
+    await other.leave()
+    await story.leave()
+
+
+class Slow(Hurried):
+    """A clock on which every glance takes a second."""
+
+    def steady(self) -> float:
+        self.seconds += 1.0
+        return self.seconds
+
+
+async def test_after_a_look_that_took_long_the_store_is_left_alone_unless_one_goes_elsewhere(
+    state: Path,
+) -> None:
+    story, clock = await mixed(state), Slow()
+    board = Board(clock)
+    want = Want(place=Place(part=JOBS, run=1))
+    assert board.look(want) is not None
+    await story.end(3)
+    looks = 0
+    while (seen := board.look(want)) is None or seen.jobs[0].state is JobState.OPEN:
+        looks += 1
+        assert looks < 100
+    assert looks >= 5  # ten times as long as the first one took
+    await story.whole(4)
+    found = board.look(Want(place=want.place.failing()))
+    assert found is not None and found.runs[0].done == 4
     board.close()
     await story.leave()
 

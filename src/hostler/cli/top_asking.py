@@ -21,7 +21,7 @@ PATIENCE = 300.0
 def ask(words: Sequence[str]) -> str:
     """Run `hostler WORDS...`, and give what it said last."""
     options, variables = again(words[0])
-    argv = [sys.executable, "-m", "hostler", *words, *options]
+    argv = [sys.executable, "-P", "-m", "hostler", *words, *options]
     try:
         done = subprocess.run(
             argv,

@@ -34,7 +34,7 @@ class Follower:
         self.number, self.job = number, job
         self._growing: Growing | None = None
         self._source: Iterator[tuple[int, bytes]] | None = None
-        self._n, self._over = 0, False
+        self._n, self._over, self._trouble = 0, False, ""
 
     def look(self, seen: Look, *, now: float) -> Said:
         """What has come since the last look. Raises StoreError."""
@@ -50,13 +50,13 @@ class Follower:
             self._n = last.n
         title = self._title(last, now=now)
         if self._over:
-            return Said(title=title, anew=anew, note=_silent(last))
+            return Said(title=title, anew=anew, note=self._trouble or _silent(last))
         ended = not last.open
         try:
             pieces, more = self._take(seen, last)
         except StoreError as error:
-            self._over = ended
-            return Said(title=title, anew=anew, note=str(error), over=ended)
+            self._over, self._trouble = ended, str(error)
+            return Said(title=title, anew=anew, note=self._trouble, over=ended)
         self._over = ended and not more
         return Said(
             title=title, anew=anew, pieces=pieces, over=self._over, more=more, note=_where(seen, last)
@@ -67,7 +67,7 @@ class Follower:
         if self._growing is not None:
             self._growing.close()
         self._growing = self._source = None
-        self._over = False
+        self._over, self._trouble = False, ""
 
     def _take(self, seen: Look, last: AttemptRow) -> tuple[list[tuple[int, bytes]], bool]:
         """Some pieces, and whether more are there by now."""

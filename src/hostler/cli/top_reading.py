@@ -6,49 +6,31 @@ It only reads, and must never be asked by two threads.
 
 from __future__ import annotations
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from hostler.cli.looking import Look, by_state, host_figures, stalled_words, state_word, template_of
+from hostler.cli.looking import Look, by_state, stalled_words, state_word, template_of
 from hostler.cli.storing import open_reader
-from hostler.cli.top_output import Follower, LastLines
+from hostler.cli.top_output import Follower
+from hostler.cli.top_pages import PAGE, WIDE, Known, Pages
 from hostler.clock import Clock, SystemClock
 from hostler.engine.summary import Pace, Progress
 from hostler.model.commands import to_type
-from hostler.model.health import Health
 from hostler.model.jobs import JobState
-from hostler.model.runs import AttemptRow, RunRow
 from hostler.stores.reading import Reader
-from hostler.stores.reads.attempts import open_attempts
 from hostler.stores.reads.batch import spec, unknown_run
-from hostler.stores.reads.board import JobNow, Stamp, jobs_page, rests, stamps, worker_counts
-from hostler.stores.reads.hosts import WorkerRow, worker_rows
-from hostler.stores.reads.ledger import health
+from hostler.stores.reads.board import stamps, worker_counts
 from hostler.stores.reads.runs import has_owner, run, stalled
-from hostler.views.dashboard import JobLine, RunLine
-from hostler.views.dashboard_hosts import HostLine
+from hostler.views.dashboard import RunLine
 from hostler.views.dashboard_place import HOSTS, JOBS
-from hostler.views.filters import BAD
 from hostler.views.text import one_line
 from hostler.views.top.eyes import Said, Seen, Want
 
-#: Runs that are listed, jobs of a page, attempts at work that are looked at.
-LISTED, PAGE, AT_WORK = 200, 500, 20_000
+#: Runs that are listed.
+LISTED = 200
 #: Seconds between two looks whether who works on a run lives, and shows it.
 PULSE = 1.0
-#: Columns of a command and of a last line that are read.
-WIDE = 200
-
-
-class Known(Struct):
-    """A run as it was read last."""
-
-    stamp: Stamp
-    row: RunRow
-    up: int
-    hosts: int
-    alive: bool = False
-    stalled: float | None = None
+#: How many times as long as a look took the store is left alone after it, whatever changes there meanwhile.
+REST = 10
 
 
 class Board:
@@ -57,14 +39,11 @@ class Board:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._reader: Reader | None = None
-        self._version, self._due = -1, 0.0
+        self._version, self._due, self._rested = -1, 0.0, 0.0
         self._runs: dict[int, Known] = {}
         self._told: Want | None = None
-        self._page: tuple[tuple[object, ...], list[JobNow], dict[int, str]] | None = None
+        self._pages = Pages()
         self._paces: dict[int, Pace] = {}
-        self._hosts: dict[int, list[WorkerRow]] = {}
-        self._rests: dict[int, tuple[dict[int, float | None], int]] = {}
-        self._lines = LastLines()
         self._follower: Follower | None = None
 
     # -- what a screen asks ---------------------------------------------------------------------------------------
@@ -76,16 +55,24 @@ class Board:
         if reader is None:
             told, self._told = self._told, want
             return None if told == want else Seen(want=want, at=now)
-        version, pulse = reader.version(), self._clock.steady() >= self._due
-        changed = version != self._version
-        if not changed and not pulse and want == self._told and not self._alive(want):
+        begun = self._clock.steady()
+        elsewhere = self._told is None or want.place.table != self._told.place.table
+        rested = elsewhere or begun >= self._rested
+        version, pulse = reader.version() if rested else self._version, rested and begun >= self._due
+        same = want == self._told and not self._alive(want)
+        if same and version == self._version and not pulse:
             return None
+        # Should it fail, all is told again.
+        before, self._version, self._told = self._version, -1, None
         with reader.moment():
-            owners = self._refresh(reader, want, pulse=pulse) if changed or pulse else False
-            if not changed and not owners and want == self._told and not self._alive(want):
-                return None
-            found = self._seen(reader, want, now=now)
+            news = False
+            if version != before or pulse or elsewhere:
+                news = self._refresh(reader, want, pulse=pulse)
+            # Other runs' news are none here.
+            found = None if same and not news else self._seen(reader, want, now=now)
         self._version, self._told = version, want
+        if rested:
+            self._rested = self._clock.steady() + REST * (self._clock.steady() - begun)
         return found
 
     def follow(self, run: int, job: int) -> Said:
@@ -165,27 +152,10 @@ class Board:
             alive=known.alive or known.row.exit_code is not None,
         )
         if place.part == HOSTS:
-            hosts = self._host_lines(look)
-            longest = {host.longest.job: host.longest for host in hosts if host.longest is not None}
-            told = {
-                job: self._lines.of(look, longest[job], width=WIDE) or look.command_of(job, width=WIDE)
-                for job in want.shown
-                if job in longest
-            }
+            hosts, told = self._pages.hosts(look, known, want.shown)
             return replace(found, hosts=hosts, told=told)
-        jobs, commands = self._jobs(look, want, now=now)
-        shown = set(want.shown)
-        lines_of = [
-            JobLine(
-                job=each.job,
-                state=each.state,
-                last=each.last,
-                command=commands[each.job],
-                said=self._lines.of(look, each.last, width=WIDE) if each.job in shown and each.last else "",
-            )
-            for each in jobs[:PAGE]
-        ]
-        return replace(found, jobs=lines_of, first=place.page * PAGE + 1, more=len(jobs) > PAGE)
+        jobs, more = self._pages.jobs(look, known, want, now=now)
+        return replace(found, jobs=jobs, first=place.page * PAGE + 1, more=more)
 
     def _look(self, reader: Reader, known: Known) -> Look:
         number = known.row.number
@@ -211,64 +181,6 @@ class Board:
             timed_out=timed_out, lost=lost, other=done - ok - failed - timed_out - lost, hosts_up=known.up,
             hosts_total=known.hosts, rate=pace.rate,
             eta=pace.eta(queued + running),
-        )  # fmt: skip
-
-    # -- hosts and jobs -------------------------------------------------------------------------------------------
-
-    def _workers(self, look: Look) -> list[WorkerRow]:
-        """The run's hosts; read again only where there are more of them, or somebody else works on the run."""
-        number = look.row.number
-        known = self._hosts.get(number)
-        if known is None or len(known) != self._runs[number].hosts:
-            known = self._hosts[number] = worker_rows(look.reader, number)
-        return known
-
-    def _host_lines(self, look: Look) -> list[HostLine]:
-        reader, number = look.reader, look.row.number
-        workers = self._workers(look)
-        machines: dict[str, Health] = health(reader, (worker.host.machine for worker in workers))
-        until, since = self._rests.get(number, ({}, 0))
-        news, since = rests(reader, number, since=since)
-        self._rests[number] = (until := until | news), since
-        work: dict[str, list[AttemptRow]] = {}
-        for attempt in open_attempts(reader, number, limit=AT_WORK):
-            if attempt.started_at is not None and look.alive:
-                work.setdefault(attempt.worker, []).append(attempt)
-        lines = []
-        for worker, figures in zip(workers, host_figures(look), strict=False):
-            busy = work.get(figures.host, [])
-            lines.append(
-                HostLine(
-                    figures=figures,
-                    tags=tuple(sorted(worker.host.tags)),
-                    rests_until=until.get(worker.id) if look.alive else None,
-                    health=machines.get(worker.host.machine),
-                    longest=min(busy, key=lambda attempt: attempt.started_at or 0.0, default=None),
-                    running=len(busy),
-                )
-            )
-        return lines
-
-    def _jobs(self, look: Look, want: Want, *, now: float) -> tuple[list[JobNow], dict[int, str]]:
-        """The jobs of this page, one more where another follows, and their commands; the last answer where it holds."""
-        number = look.row.number
-        about = (want.place.table, self._runs[number].stamp)
-        if self._page is None or self._page[0] != about:
-            found = self._read_jobs(look, want, now=now)
-            commands = {each.job: look.command(each.args, each.job, width=WIDE) for each in found}
-            self._page = about, found, commands
-        return self._page[1], self._page[2]
-
-    def _read_jobs(self, look: Look, want: Want, *, now: float) -> list[JobNow]:
-        place, asked = want.place, want.place.asked
-        some = asked.filter
-        states = some.states or None
-        if asked.failing:
-            states = frozenset(BAD) if states is None else states & set(BAD)
-        hosts = {each.id: (each.host.name, each.host.tags) for each in self._workers(look)}
-        return jobs_page(
-            look.reader, look.row.number, states=states, workers=some.workers(hosts), numbers=some.numbers or None,
-            slowest=now if asked.slowest else None, limit=PAGE + 1, offset=place.page * PAGE,
         )  # fmt: skip
 
 

@@ -51,9 +51,9 @@ class Filter:
         #: The words that are the beginning of a state's name, for what has states of its own.
         self.state_words = [word for word, states in called.items() if states]
         rest = [word for word in words if not called[word]]
-        self.numbers = {int(word) for word in rest if word.isascii() and word.isdigit() and len(word) < 19}
+        self.numbers = {int(word) for word in rest if _is_number(word)}
         self.tags = {word[1:] for word in rest if word.startswith("@") and len(word) > 1}
-        self.names = [word for word in rest if not word.isdigit() and not word.startswith("@")]
+        self.names = [word for word in rest if not (_is_number(word) or word.startswith("@"))]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Filter) and other.text == self.text
@@ -87,6 +87,11 @@ class Filter:
         if not (self.names or self.tags):
             return None
         return [id for id, (name, tags) in hosts.items() if self.names_host(name, tags)]
+
+
+def _is_number(word: str) -> bool:
+    # SQLite's integers end at 2**63.
+    return word.isascii() and word.isdigit() and len(word) < 19
 
 
 def states_called(word: str) -> tuple[JobState, ...]:

@@ -17,6 +17,7 @@ class Top(Showing):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit_with(0)"),
         Binding("ctrl+c,ctrl+q", "quit_with(130)", priority=True),
+        Binding("ctrl+z", "suspend_process", priority=True),
         Binding("question_mark", "help"),
         Binding("enter", "open"),
         Binding("escape", "back"),

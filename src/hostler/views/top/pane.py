@@ -6,6 +6,7 @@ It must never show a byte that was not made harmless: all that it draws comes ou
 from __future__ import annotations
 
 from itertools import islice
+from textwrap import wrap
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -122,7 +123,8 @@ class Pane(Widget, can_focus=True):
             return strip([(self._heading(width), HEAD if self.has_focus else PLAIN)], width)
         index = self._first - self.ring.gone + y - 1
         if not self._count:
-            return strip([(f"  {self.note}" if y == 1 else "", STYLES[FAINT])], width)
+            told = wrap(self.note, max(8, width - 4))
+            return strip([(f"  {told[y - 1]}" if y <= len(told) else "", STYLES[FAINT])], width)
         lines = self.ring.lines
         if index < len(lines):
             stream, text = lines[index]

@@ -1,7 +1,6 @@
 """The dashboard on a terminal: what stands there, and when it looks again. What keys do is in `app`.
 
-It asks its Eyes for what it shows and never decides anything about a run. However big that is, it must never take more
-than a small part of this machine's time: after a look it rests for ten times as long as that took.
+It asks its Eyes for what it shows and never decides anything about a run, nor how much may be read for it: they do.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from hostler.views.top.grid import Grid
 from hostler.views.top.pane import Pane
 from hostler.views.top.reading import Aside
 
-#: Seconds between two looks, and between two at a job's output; how many times as long as a look took is rested.
-TICK, OUTPUT, REST = 0.25, 0.15, 10
+#: Seconds between two looks, and between two at a job's output.
+TICK, OUTPUT = 0.25, 0.15
 #: Seconds until a store that can't be read is tried again; between two drawings of what only grows older.
 AGAIN, AGEING = 2.0, 1.0
 
@@ -96,14 +95,13 @@ class Showing(App[int]):
         """Look again and again; at once where a key asks for something else."""
         while True:
             self._again.clear()
-            begun = self._clock.steady()
+            pause = TICK
             try:
                 seen = await self._reads.do(partial(self._eyes.look, self.want))
             except HostlerError as error:
                 self.trouble, pause = str(error), AGAIN
                 self.draw()
             else:
-                pause = max(TICK, REST * (self._clock.steady() - begun))
                 self._take(seen)
             try:
                 async with asyncio.timeout(pause):
