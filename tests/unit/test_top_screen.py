@@ -455,11 +455,17 @@ async def test_a_server_that_goes_away_is_told_of_and_looked_for_until_it_is_bac
         await store.close()
         async with seated() as seat:
             await seat.sees("echo", "left")
+            with own_server.frozen():
+                await seat.sees("the store has not answered for")
+                await seat.press("question_mark")  # keys don't wait for it
+                await seat.sees("? closes this")
+                await seat.press("escape")
+            await seat.sees_no("not answered")
             own_server.stop()
             await seat.sees("trying again")
             assert "echo" in seat.text  # what was known still stands there
-            await seat.press("enter")  # keys don't wait for it
-            await seat.sees(f"{number}  …")
+            await seat.press("enter")
+            await seat.sees(f"run {number}  …")
             own_server.start()
             await seat.sees("0/3 0%", "waits")
             await seat.sees_no("trying again")

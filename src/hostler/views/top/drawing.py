@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from rich.style import Style
 from textual.strip import Strip
@@ -15,13 +16,15 @@ from hostler.views.dashboard_words import joined, keys_line, modes_line, run_fig
 from hostler.views.grids import FAINT, LOOK, WRONG, Table, bar
 from hostler.views.live import line
 from hostler.views.top.eyes import Seen
-from hostler.views.top.painting import HEAD, PLAIN, STYLES, painted, strip
+from hostler.views.top.painting import HEAD, PLAIN, STYLES, harmless, painted, strip
 
 #: What is said where there is nothing yet.
 NO_RUNS = "there are no runs yet: hostler batch makes one, which then shows here"
 LOOKING = "…"
 #: Columns of the bar that says how far a run is.
 BAR = 12
+#: Lines of a remark.
+NOTICE = 3
 
 Parts = Sequence[tuple[str, Style]]
 
@@ -64,7 +67,7 @@ def head(seen: Seen | None, place: Place, *, width: int) -> list[Parts]:
     """The lines above it: what it is, how it stands, and what there is to know of it."""
     if place.part == RUNS or seen is None or not seen.runs:
         title = runs_title(seen.runs if seen is not None else (), width)
-        return [[(title if place.part == RUNS else f"{place.run}  {LOOKING}", HEAD)]]
+        return [[(title if place.part == RUNS else f"run {place.run}  {LOOKING}", HEAD)]]
     run = seen.runs[0]
     lines: list[Parts] = [[(run_title(run, width), HEAD)]]
     drawn = bar(run.done, run.bad, run.total, width=BAR).rpartition(" ")[0].rstrip()
@@ -74,7 +77,7 @@ def head(seen: Seen | None, place: Place, *, width: int) -> list[Parts]:
         told = [(run_figures(run), PLAIN)]
     lines.append([(f"{drawn}  ", PLAIN), *told])
     if seen.notice:
-        lines.append([(seen.notice, STYLES[LOOK])])
+        lines += _wrapped(seen.notice, STYLES[LOOK], width)
     return lines
 
 
@@ -92,9 +95,9 @@ def foot(
     """The lines below it: what went wrong, what is asked or was answered, how rows were chosen, and the keys."""
     lines: list[Parts] = []
     if trouble:
-        lines.append([(f"trying again: {trouble}", STYLES[WRONG])])
+        lines += _wrapped(trouble, STYLES[WRONG], width)
     if question or answer:
-        lines.append([(question or answer, STYLES[LOOK] if question else HEAD)])
+        lines += _wrapped(question or answer, STYLES[LOOK] if question else HEAD, width)
     elif not place.whole:
         asked = place.asked
         modes = modes_line(
@@ -111,3 +114,8 @@ def foot(
     where = "question" if question else "filter" if typing else place.where
     lines.append([(keys_line(where, width), STYLES[FAINT])])
     return lines
+
+
+def _wrapped(text: str, style: Style, width: int) -> list[Parts]:
+    """A remark in as many lines as it takes, up to NOTICE."""
+    return [[(part, style)] for part in wrap(harmless(text), max(8, width))[:NOTICE]]

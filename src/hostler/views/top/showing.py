@@ -16,6 +16,7 @@ from textual.widgets import Input
 
 from hostler.clock import Clock, SystemClock
 from hostler.errors import HostlerError
+from hostler.model.durations import format_duration
 from hostler.views.dashboard import RunLine
 from hostler.views.dashboard_place import HOSTS, JOBS, RUNS, Place
 from hostler.views.top.asking import Asking
@@ -29,6 +30,8 @@ from hostler.views.top.reading import Aside
 TICK, OUTPUT = 0.25, 0.15
 #: Seconds until a store that can't be read is tried again; between two drawings of what only grows older.
 AGAIN, AGEING = 2.0, 1.0
+#: Seconds after which it is told that a store does not answer.
+SILENT = 3.0
 
 
 class Showing(App[int]):
@@ -48,6 +51,7 @@ class Showing(App[int]):
         self.place = Place() if run is None else Place(part=JOBS, run=run)
         self.seen: Seen | None = None
         self.trouble = ""
+        self._since: float | None = None  # when the look began that goes on
         self._again = asyncio.Event()
         self.grid, self.pane = Grid(id="grid"), Pane(id="pane")
         self.head, self.foot = Bars(id="head"), Bars(id="foot")
@@ -63,6 +67,7 @@ class Showing(App[int]):
         loop.add_signal_handler(signal.SIGTERM, self.exit, 128 + signal.SIGTERM)
         # Of a terminal that is gone nothing can be put back, nor anything said there.
         loop.add_signal_handler(signal.SIGHUP, os._exit, 128 + signal.SIGHUP)
+        self.app_resume_signal.subscribe(self, self._resumed)
         self.grid.focus()
         self.set_interval(AGEING, self.draw)
         self._look()
@@ -95,14 +100,15 @@ class Showing(App[int]):
         """Look again and again; at once where a key asks for something else."""
         while True:
             self._again.clear()
-            pause = TICK
+            pause, self._since = TICK, self._clock.steady()
             try:
                 seen = await self._reads.do(partial(self._eyes.look, self.want))
             except HostlerError as error:
-                self.trouble, pause = str(error), AGAIN
+                self.trouble, pause = f"trying again: {error}", AGAIN
                 self.draw()
             else:
                 self._take(seen)
+            self._since = None
             try:
                 async with asyncio.timeout(pause):
                     await self._again.wait()
@@ -151,11 +157,18 @@ class Showing(App[int]):
         self.foot.show(
             foot(
                 self._here, self.place, rows=len(self.grid.table.rows), typing=self.box.has_focus,
-                question=self.asking.question, answer=self.asking.answer, trouble=self.trouble, width=width,
+                question=self.asking.question, answer=self.asking.answer,
+                trouble=self.trouble or self._silence, width=width,
             )
         )  # fmt: skip
         self.box.display = self.box.has_focus
         self.grid.display, self.pane.display = not self.place.whole, self.place.output is not None
+
+    @property
+    def _silence(self) -> str:
+        """What to say of a store that does not answer."""
+        waited = 0.0 if self._since is None else self._clock.steady() - self._since
+        return f"the store has not answered for {format_duration(waited)}" if waited > SILENT else ""
 
     @property
     def _here(self) -> Seen | None:
@@ -166,6 +179,11 @@ class Showing(App[int]):
             self.place.run,
         )
         return seen if same else None
+
+    def _resumed(self, _: App[int]) -> None:
+        """The terminal is ours again, and nothing of what stood there."""
+        for each in (self.head, self.grid, self.pane, self.foot):
+            self.call_later(each.refresh)
 
     def on_resize(self) -> None:
         """There is more room, or less."""
