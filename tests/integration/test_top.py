@@ -118,7 +118,7 @@ def test_a_batch_at_work_is_watched_paused_and_let_end(
     )
     screen.sees("batch 1  running", "0/3 0%", "hosts 2/2")
     screen.press("Enter")
-    screen.sees("── job 1 on sandbox", ": runs")
+    screen.sees("── job ", " on sandbox", ": runs ")
     screen.press("Escape", "Tab")
     screen.sees("sandbox1  up", "sandbox2  up", ": first of ")
     screen.press("p")
@@ -169,6 +169,14 @@ def test_without_textual_it_says_what_to_install(
     (tmp_path / "textual.py").write_text("raise ImportError('not here')\n")
     screen = terminal("top", PYTHONPATH=str(tmp_path))
     screen.sees("hostler: hostler top needs the package Textual: pip install 'hostler[top]'", "left with 2")
+
+
+def test_a_store_that_can_t_be_used_is_told_of_before_anything_is_drawn(
+    hostler: Hostler, terminal: Callable[..., Terminal]
+) -> None:
+    (hostler.folder / "state").mkdir(mode=0o700)
+    (hostler.folder / "state" / "store.db").write_bytes(b"no database at all, " * 500)
+    terminal("top").sees("damaged, or not a hostler store", "left with 6")
 
 
 def test_a_run_that_there_is_none_of_is_refused_before_anything_is_drawn(

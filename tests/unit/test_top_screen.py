@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from hostler.cli.storing import open_store, using
 from hostler.cli.top_pages import PAGE
 from hostler.cli.top_reading import Board
-from hostler.model.events import HostOut, RunPaused
+from hostler.model.events import HostOut, RunPaused, RunStarted
 from hostler.model.jobs import Ending, JobState
 from hostler.views.dashboard_place import HOSTS, JOBS, Place
 from hostler.views.top.app import Top
@@ -91,11 +91,8 @@ async def seated(run: int | None = None, *, size: tuple[int, int] = (100, 24)) -
         asked.append([*words])
         return f"{' '.join(words)}: done"
 
-    board = Board()
-    app = Top(board, ask, run=run)
-    async with app.run_test(size=size) as pilot:
+    async with Top(Board(), ask, run=run).run_test(size=size) as pilot:
         yield Seat(pilot, asked)
-    board.close()
 
 
 async def mixed(state: Path) -> Story:
@@ -219,6 +216,20 @@ async def test_output_that_is_not_here_says_so(state: Path) -> None:
     await story.leave()
 
 
+async def test_output_that_another_machine_takes_in_is_said_to_be_there(state: Path) -> None:
+    story = await Story.begin(state)
+    started = RunStarted(
+        at=story.now, epoch=story.claim.epoch, owner="me", options={}, kept="far:/srv/runs/1"
+    )
+    await story.tell(started)
+    await story.start(1)
+    async with seated(1) as seat:
+        await seat.until(lambda: "runs" in seat.cursor)
+        await seat.press("enter")
+        await seat.sees("its output is kept where it is taken in: far:/srv/runs/1")
+    await story.leave()
+
+
 async def test_all_runs_stand_there_after_one_was_looked_at_alone(state: Path) -> None:
     for _ in range(3):
         await (await Story.begin(state)).finish()
@@ -246,6 +257,33 @@ async def test_of_long_output_the_end_is_shown_and_one_can_look_further_up(state
         await seat.press("end")
         await seat.sees("line 4999")
         await seat.sees_no("lines ")
+    await story.leave()
+
+
+async def test_output_that_comes_faster_than_it_can_be_shown_is_skipped_up_to_its_end(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hostler.cli.top_output.MOST", 1000)
+    story = await Story.begin(state)
+    await story.start(1)
+    board = Board()
+    board.look(Want(place=Place(part=JOBS, run=1)))
+
+    def wrote(data: bytes, at: int) -> None:
+        story.outputs.append(1, 1, 1, at, data)
+        story.outputs.sync()
+
+    wrote(b"a" * 500, 0)
+    first = board.follow(1, 1)
+    assert first.anew and b"".join(data for _, data in first.pieces) == b"a" * 500
+    for part in range(10):
+        wrote(b"%d" % part * 1000, 500 + 1000 * part)
+    later = board.follow(1, 1)
+    assert later.anew and b"".join(data for _, data in later.pieces) == b"9" * 1000
+    wrote(b"b" * 1500, 10_500)
+    last = board.follow(1, 1)
+    assert not last.anew and b"".join(data for _, data in last.pieces) == b"b" * 1500
+    board.close()
     await story.leave()
 
 
@@ -343,6 +381,8 @@ async def test_a_run_that_was_left_says_what_goes_on_with_it(state: Path) -> Non
         await story.leave()
         await seat.sees("batch 1  left", "nobody works on it any more", "hostler batch --resume 1")
         await seat.until(lambda: "open" in seat.cursor)  # what it does now, nobody knows
+        await seat.press("enter")
+        await seat.sees("── job 3 on n2: open, and nobody works on the run")
 
 
 async def test_a_run_whose_owner_shows_no_life_is_stalled(state: Path) -> None:
@@ -396,7 +436,7 @@ async def test_help_comes_and_goes_and_keys_stand_at_the_bottom(state: Path) -> 
         await seat.sees("enter open", "/ filter", "f failing", "? help  q leave")
         await seat.press("question_mark")
         await seat.sees("Asking something of a run", "? closes this")
-        await seat.press("question_mark")
+        await seat.press("tab", "question_mark")  # what lies beneath has no keys meanwhile
         await seat.sees("no runs yet")
         await seat.press("question_mark", "q")
         await seat.until(lambda: seat.pilot.app.return_value == 0)

@@ -42,10 +42,9 @@ def command(name: str | None, color: str) -> int:
         os.environ["NO_COLOR"] = "1"
     else:
         os.environ.pop("NO_COLOR", None)
-    number = None
-    if name is not None:
-        with looking.opened() as reader:
-            number = looking.look(reader, name).row.number
+    # A store that can't be used is told of before anything is drawn.
+    with looking.opened() as reader:
+        number = None if name is None else looking.look(reader, name).row.number
     from hostler.cli.top_asking import ask
     from hostler.cli.top_reading import Board
     from hostler.views.top.app import Top

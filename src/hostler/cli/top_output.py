@@ -48,11 +48,15 @@ class Follower:
         if anew:
             self.close()
             self._n = last.n
-        title = self._title(last, now=now)
+        title = self._title(last, now=now, alive=seen.alive)
         if self._over:
             return Said(title=title, anew=anew, note=self._trouble or _silent(last))
         ended = not last.open
         try:
+            if self._growing is not None and self._growing.behind > 2 * MOST:
+                # It comes faster than it can be shown: what would only fly by is left out.
+                self.close()
+                anew = True
             pieces, more = self._take(seen, last)
         except StoreError as error:
             self._over, self._trouble = ended, str(error)
@@ -101,8 +105,10 @@ class Follower:
             with telling(seen.reader, self.number, ref.file, folder=seen.folder):
                 yield from read_last(seen.folder, ref, MOST)
 
-    def _title(self, last: AttemptRow, *, now: float) -> str:
+    def _title(self, last: AttemptRow, *, now: float, alive: bool) -> str:
         attempt = f", attempt {last.n}," if last.n > 1 else ""
+        if last.open and not alive:
+            return f"job {self.job}{attempt} on {last.worker}: open, and nobody works on the run"
         if last.open and last.started_at is None:
             return f"job {self.job}{attempt} on {last.worker}: sent"
         lasted = took(last, now=now)

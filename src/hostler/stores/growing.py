@@ -33,6 +33,11 @@ class Growing:
         """Whether anything of it has been given."""
         return self._records > 0
 
+    @property
+    def behind(self) -> int:
+        """How many bytes are there that have not been given yet."""
+        return os.fstat(self._fds[0]).st_size - self._at if self._fds is not None else 0
+
     def news(self) -> Iterator[tuple[int, bytes]]:
         """What has come since the last call, in order, each piece with its stream."""
         if self._fds is None and not self._open():

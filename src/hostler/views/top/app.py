@@ -61,6 +61,8 @@ class Top(Showing):
 
     def action_turn(self) -> None:
         """A run's hosts instead of its jobs, or its jobs again."""
+        if len(self.screen_stack) > 1:  # help lies over it
+            return
         self.grid.focus()
         self.go(self.place.turned())
 

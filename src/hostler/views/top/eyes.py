@@ -75,6 +75,10 @@ class Eyes(Protocol):
         """Let go of the output that is followed."""
         ...
 
+    def close(self) -> None:
+        """Let go of everything; nothing is asked any more."""
+        ...
+
 
 #: Ask something of a run as `hostler VERB WORDS...` would, and give the answer in a line. Takes as long as it takes.
 Ask = Callable[[Sequence[str]], str]

@@ -46,8 +46,10 @@ class Aside:
         self._work.put(go)
         return await answer
 
-    def end(self) -> None:
-        """Do no more once what is being done is done."""
+    def end(self, last: Callable[[], None] | None = None) -> None:
+        """Do no more than this `last` thing, once what is being done is done; nobody waits for it."""
+        if last is not None:
+            self._work.put(last)
         self._work.put(None)
 
     def _go(self) -> None:

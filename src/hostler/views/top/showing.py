@@ -78,7 +78,7 @@ class Showing(App[int]):
         """Look no more."""
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().remove_signal_handler(number)
-        self._reads.end()
+        self._reads.end(self._eyes.close)
         self.asking.end()
 
     # -- looking ------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Showing(App[int]):
     async def _follow(self) -> None:
         """Look again and again at the output that is shown."""
         while True:
-            place, wait = self.place, OUTPUT
+            place, wait, begun = self.place, OUTPUT, self._clock.steady()
             try:
                 if place.output is None or place.run is None:
                     await self._reads.do(self._eyes.unfollow)
@@ -138,7 +138,10 @@ class Showing(App[int]):
                     said = await self._reads.do(partial(self._eyes.follow, place.run, place.output))
                     if self.place.output == place.output:
                         self.pane.take(said)
-                        wait = 0.0 if said.more else OUTPUT
+                        if said.more:
+                            wait = min(
+                                OUTPUT, self._clock.steady() - begun
+                            )  # and as long for everything else
             except HostlerError as error:
                 self.pane.tell(str(error))
                 wait = AGAIN
