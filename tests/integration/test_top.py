@@ -109,7 +109,7 @@ def test_a_batch_at_work_is_watched_paused_and_let_end(
 ) -> None:
     batch = hostler.start("batch", *ALL, "-j", "1", "-q", *talking(effects, "a", "b", "c"))
     effects.wait(2, "begun")
-    screen = terminal("top")
+    screen = terminal("top", COLUMNS="80", LINES="24")  # some shells export these, once and for all
     screen.sees("hostler top  1 run, 1 at work", "running", "  0%")
     screen.press("Enter")
     screen.until(

@@ -45,6 +45,8 @@ def command(name: str | None, color: str) -> int:
     # A store that can't be used is told of before anything is drawn.
     with looking.opened() as reader:
         number = None if name is None else looking.look(reader, name).row.number
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)  # what a shell has exported once doesn't change with the window
     from hostler.cli.top_asking import ask
     from hostler.cli.top_reading import Board
     from hostler.views.top.app import Top
