@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from hostler.cli.storing import open_store, using
@@ -168,6 +169,11 @@ async def test_the_filter_holds_while_it_is_typed_and_its_keys_do_nothing_else(s
         await seat.sees("no job is meant by 'fail q'")
         await seat.press("escape")
         await seat.until(lambda: len(seat.rows) == 5)
+        # However fast it is typed, no letter is a command.
+        for key in ("slash", "S", "y", "c", "y"):
+            seat.pilot.app.post_message(Key(key, key if len(key) == 1 else "/"))
+        await seat.sees("'sycy'")
+        await seat.press("escape")
         await seat.press("slash", *"n2", "escape")
         await seat.until(lambda: len(seat.rows) == 5)
         assert seat.asked == []

@@ -10,6 +10,9 @@ from hostler.views.dashboard_place import JOBS
 from hostler.views.top.helping import Help
 from hostler.views.top.showing import Showing
 
+#: What no letter does while one types.
+COMMANDS = ("pause", "stop", "cancel", "yes", "no", "failing", "slowest", "page")
+
 
 class Top(Showing):
     """The dashboard, for whoever has a keyboard."""
@@ -22,7 +25,7 @@ class Top(Showing):
         Binding("enter", "open"),
         Binding("escape", "back"),
         Binding("tab,shift+tab", "turn", priority=True),
-        Binding("slash", "filter"),
+        Binding("slash", "filter", priority=True),  # at once: what is typed next is no command
         Binding("f", "failing"),
         Binding("s", "slowest"),
         Binding("left_square_bracket", "page(-1)"),
@@ -33,6 +36,10 @@ class Top(Showing):
         Binding("y", "yes"),
         Binding("n", "no"),
     ]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key may do this now: nothing is asked of runs by a letter that was meant for the filter."""
+        return not (self.typing and action in COMMANDS)
 
     def action_quit_with(self, code: int) -> None:
         """Leave."""
@@ -51,9 +58,9 @@ class Top(Showing):
 
     async def action_back(self) -> None:
         """One step back."""
-        typing = self.box.has_focus
+        typing = self.typing
         if typing:
-            self.grid.focus()
+            self.turn_to(self.grid)
         if self.asking.clear() or (typing and not self.box.value):
             self.call_after_refresh(self.draw)
         else:
@@ -63,14 +70,14 @@ class Top(Showing):
         """A run's hosts instead of its jobs, or its jobs again."""
         if len(self.screen_stack) > 1:  # help lies over it
             return
-        self.grid.focus()
+        self.turn_to(self.grid)
         self.go(self.place.turned())
 
     def action_filter(self) -> None:
         """Type what is to stand there."""
-        if not self.place.whole:
+        if not self.place.whole and len(self.screen_stack) == 1:
             self.box.display = True
-            self.box.focus()
+            self.turn_to(self.box)
             self.call_after_refresh(self.draw)
 
     def on_input_changed(self) -> None:
@@ -79,7 +86,7 @@ class Top(Showing):
 
     def on_input_submitted(self) -> None:
         """What was typed stays."""
-        self.grid.focus()
+        self.turn_to(self.grid)
         self.call_after_refresh(self.draw)
 
     def action_failing(self) -> None:

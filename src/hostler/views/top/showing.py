@@ -12,6 +12,7 @@ from functools import partial
 
 from textual import work
 from textual.app import App, ComposeResult
+from textual.widget import Widget
 from textual.widgets import Input
 
 from hostler.clock import Clock, SystemClock
@@ -68,7 +69,7 @@ class Showing(App[int]):
         # Of a terminal that is gone nothing can be put back, nor anything said there.
         loop.add_signal_handler(signal.SIGHUP, os._exit, 128 + signal.SIGHUP)
         self.app_resume_signal.subscribe(self, self._resumed)
-        self.grid.focus()
+        self.turn_to(self.grid)
         self.set_interval(AGEING, self.draw)
         self._look()
         self._follow()
@@ -159,13 +160,22 @@ class Showing(App[int]):
         self.head.show(head(self._here, self.place, width=width))
         self.foot.show(
             foot(
-                self._here, self.place, rows=len(self.grid.table.rows), typing=self.box.has_focus,
+                self._here, self.place, rows=len(self.grid.table.rows), typing=self.typing,
                 question=self.asking.question, answer=self.asking.answer,
                 trouble=self.trouble or self._silence, width=width,
             )
         )  # fmt: skip
-        self.box.display = self.box.has_focus
+        self.box.display = self.typing
         self.grid.display, self.pane.display = not self.place.whole, self.place.output is not None
+
+    @property
+    def typing(self) -> bool:
+        """Whether keys are letters of the filter."""
+        return self.screen_stack[0].focused is self.box
+
+    def turn_to(self, widget: Widget) -> None:
+        """Have the very next key go there: one typed early must not be taken for another's."""
+        self.screen_stack[0].set_focus(widget)
 
     @property
     def _silence(self) -> str:
@@ -206,8 +216,8 @@ class Showing(App[int]):
             self.pane.begin()
         if self.box.value.lower().split() != place.asked.filter.text.split():
             self.box.value = place.asked.filter.text
-        if not self.box.has_focus:
-            (self.pane if place.whole else self.grid).focus()
+        if not self.typing:
+            self.turn_to(self.pane if place.whole else self.grid)
         self._again.set()
         self.draw(anew=(place.part, place.run) != (before.part, before.run))
 
