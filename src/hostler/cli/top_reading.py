@@ -29,8 +29,9 @@ from hostler.views.top.eyes import Said, Seen, Want
 LISTED = 200
 #: Seconds between two looks whether who works on a run lives, and shows it.
 PULSE = 1.0
-#: How many times as long as a look took the store is left alone after it, whatever changes there meanwhile.
-REST = 10
+#: How many times as long as a look took the store is left alone after it, whatever changes there meanwhile; seconds,
+#: at most: a server that once took its time is not a big run.
+REST, LONGEST = 10, 10.0
 
 
 class Board:
@@ -72,7 +73,8 @@ class Board:
             found = None if same and not news else self._seen(reader, want, now=now)
         self._version, self._told = version, want
         if rested:
-            self._rested = self._clock.steady() + REST * (self._clock.steady() - begun)
+            took = self._clock.steady() - begun
+            self._rested = self._clock.steady() + min(LONGEST, REST * took)
         return found
 
     def follow(self, run: int, job: int) -> Said:
