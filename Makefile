@@ -83,7 +83,7 @@ openssh:
 	@tools/need sshd=openssh-server ssh=openssh-client
 
 accounts:
-	@tools/need --wish fish=fish tcsh=tcsh zsh=zsh sudo=sudo strace=strace pg_ctlcluster=postgresql
+	@tools/need --wish fish=fish tcsh=tcsh zsh=zsh sudo=sudo strace=strace pg_ctlcluster=postgresql tmux=tmux
 
 $(READY): pyproject.toml tools/setup
 	@tools/setup $(VENV) dev $@

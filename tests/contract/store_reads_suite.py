@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hostler.errors import UsageError
@@ -21,6 +23,7 @@ from hostler.model.events import (
 from hostler.model.jobs import Ending, JobState, OutputRef
 from hostler.stores.reads.attempts import attempts, job
 from hostler.stores.reads.batch import spec
+from hostler.stores.reads.board import jobs_page, rests, stamps, worker_counts
 from hostler.stores.reads.events import events
 from hostler.stores.reads.report import bad_jobs, maybe_doubled, slowest, span, worker_figures
 from hostler.stores.reads.runs import resolve, run, runs
@@ -36,6 +39,7 @@ from tests.contract.store_making import (
     revoked,
     started,
     waiting,
+    writer,
 )
 
 
@@ -226,3 +230,84 @@ class StoreReadsContract:
         await mine.turn(dispatched(1, 2), dispatched(3, 2), dispatched(4, 2))
         await mine.turn(ended(1, 2), ended(3, 2), revoked(4, 2))
         assert maybe_doubled(store.reader, mine.claim.run) == [1]
+
+    # -- what a screen asks again and again ----------------------------------------------------------------------
+
+    async def test_a_page_of_jobs_begins_with_those_that_run(self, store: RowStore) -> None:
+        mine = await begun(store, 9)
+        number = mine.claim.run
+        await mine.turn(dispatched(1), started(1), ended(1), dispatched(5), dispatched(6), started(6))
+        await mine.turn(dispatched(8, worker=2), started(8), dispatched(2), failed(2, then=JobState.QUEUED))
+
+        def page(limit: int = 100, offset: int = 0, **more: Any) -> list[int]:
+            found = jobs_page(store.reader, number, limit=limit, offset=offset, **more)
+            return [each.job for each in found]
+
+        assert page() == [6, 8, 5, 1, 2, 3, 4, 7, 9]
+        # Page by page it is the same list, wherever it is cut.
+        for size in (1, 2, 3, 4, 8):
+            assert [each for first in range(0, 12, size) for each in page(size, first)] == page()
+        assert page(states=(JobState.OPEN,)) == [6, 8, 5]
+        assert page(states=(JobState.QUEUED,)) == [2, 3, 4, 7, 9]
+        assert page(states=()) == []
+        assert page(workers=[2]) == [8] and page(workers=[]) == []
+        assert page(numbers=[1, 8, 77]) == [8, 1]
+        assert page(2, 1, workers=[1]) == [5, 1]
+        lines = {each.job: each for each in jobs_page(store.reader, number, limit=100)}
+        assert (lines[8].state, lines[8].args) == (JobState.OPEN, (b"8",))
+        last = lines[8].last
+        assert last is not None and (last.worker, last.open) == ("web2", True)
+        assert lines[9].last is None
+
+    async def test_the_slowest_jobs_are_those_that_took_or_have_run_longest(self, store: RowStore) -> None:
+        mine = await begun(store, 6)
+        number = mine.claim.run
+        for which, elapsed in ((1, 2.0), (2, 9.0), (3, 0.5)):
+            await mine.turn(dispatched(which), started(which), ended(which, elapsed=elapsed))
+        await mine.turn(dispatched(4), started(4), dispatched(5))
+        began = AT + 4.5
+
+        def slowest(at: float, **more: Any) -> list[int]:
+            found = jobs_page(store.reader, number, slowest=at, limit=100, **more)
+            return [each.job for each in found]
+
+        assert slowest(began + 5.0) == [2, 4, 1, 3]
+        assert slowest(began + 1.0) == [2, 1, 4, 3]
+        assert slowest(began + 1.0, states=(JobState.OK,)) == [2, 1, 3]
+        assert slowest(began + 1.0, workers=[2]) == []
+
+    async def test_a_run_s_stamp_changes_with_whatever_befalls_it_and_not_otherwise(
+        self, store: RowStore
+    ) -> None:
+        first = await begun(store, 2)
+        other = await begun(store, 2, uid="b" * 32)
+
+        def stamp(number: int) -> object:
+            return dict(stamps(store.reader, limit=10))[number]
+
+        before, untouched = stamp(first.claim.run), stamp(other.claim.run)
+        await first.turn(dispatched(1))
+        assert stamp(first.claim.run) != before and stamp(other.claim.run) == untouched
+        await store.release(first.claim)
+        released = stamp(first.claim.run)
+        assert released != before
+        await writer(store, first.claim.run)
+        assert stamp(first.claim.run) != released
+        assert [number for number, _ in stamps(store.reader, limit=1)] == [other.claim.run]
+        assert [number for number, _ in stamps(store.reader, limit=1, up_to=first.claim.run)] == [
+            first.claim.run
+        ]
+
+    async def test_a_run_s_hosts_that_are_up_are_counted_and_rests_told_until_they_are_over(
+        self, store: RowStore
+    ) -> None:
+        mine = await begun(store, 2)
+        number = mine.claim.run
+        assert worker_counts(store.reader, number) == (0, 2)
+        await mine.turn(HostConnected(at=AT, worker=1, spool="s", boot="b"))
+        assert worker_counts(store.reader, number) == (1, 2)
+        await mine.turn(HostStruck(at=AT + 1, worker=2, why="away", until=AT + 31))
+        until, since = rests(store.reader, number)
+        assert until == {1: None, 2: AT + 31}
+        await mine.turn(HostConnected(at=AT + 9, worker=2, spool="s", boot="b"))
+        assert rests(store.reader, number, since=since)[0] == {2: None}

@@ -195,3 +195,17 @@ def test_a_record_whose_bytes_are_not_there_yet_is_waited_for(tmp_path: Path, ou
     log.write_bytes(whole)
     assert list(growing.news()) == [(1, b"world")]
     growing.close()
+
+
+def test_of_a_file_that_is_long_already_only_the_end_is_given_and_then_all_that_comes(
+    tmp_path: Path, outputs: RunOutputs
+) -> None:
+    for place in range(10):
+        outputs.append(7, 1, 1, place * 100, b"%d" % place * 100)
+    outputs.sync()
+    growing = Growing(tmp_path, 7, 1, most=250)
+    assert b"".join(data for _, data in growing.news()) == b"7" * 100 + b"8" * 100 + b"9" * 100
+    outputs.append(7, 1, 2, 0, b"x" * 1000)
+    outputs.sync()
+    assert list(growing.news()) == [(2, b"x" * 1000)]
+    growing.close()

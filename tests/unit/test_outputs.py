@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hostler.errors import StoreError, StoreFull
 from hostler.model.jobs import OutputRef
 from hostler.stores.chunks import SIZE
+from hostler.stores.output_reading import last_part, read_last
 from hostler.stores.outputs import RunOutputs, log_ref, read_both, read_output, tail
 
 NASTY = bytes(range(256)) + b"\n\x1b[2J\xff\xfe\r\n"
@@ -85,6 +86,27 @@ def test_long_output_keeps_the_order_in_which_it_came(folder: Path) -> None:
     assert list(read_both(folder, ref)) == [(1, b"out 1\n"), (2, b"err 1\n"), (1, b"out 2\n")]
     assert streams(folder, ref) == (b"out 1\nout 2\n", b"err 1\n")
     assert (folder / "out" / "7.2.log").read_bytes() == b"out 1\nerr 1\nout 2\n"
+
+
+@pytest.mark.parametrize("most", [0, 1, 5, 6, 7, 13, 18, 100])
+def test_of_long_output_the_end_is_read_without_the_rest(folder: Path, most: int) -> None:
+    files = RunOutputs(folder, epoch=1)
+    files.append(7, 2, 1, 0, b"out 1\n")
+    files.append(7, 2, 2, 0, b"err 1\n")
+    files.append(7, 2, 1, 6, b"out 2\n")
+    long, short = files.finish(7, 2), files.whole(b"out 1\nout 2\n", b"err 1\n")
+    files.sync()
+    assert long is not None and short is not None
+    assert (
+        b"".join(data for _, data in read_last(folder, long, most))
+        == b"out 1\nerr 1\nout 2\n"[max(0, 18 - most) :]
+    )
+    assert (
+        b"".join(data for _, data in read_last(folder, short, most))
+        == b"out 1\nout 2\nerr 1\n"[max(0, 18 - most) :]
+    )
+    assert last_part(folder, "out/7.2.log", most) == b"out 1\nerr 1\nout 2\n"[max(0, 18 - most) :]
+    assert last_part(folder, "out/8.1.log", most) == b""
 
 
 def test_what_is_held_already_is_skipped_and_a_gap_refused(folder: Path) -> None:

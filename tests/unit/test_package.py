@@ -13,7 +13,7 @@ import pytest
 import hostler
 
 TOP = Path(__file__).parents[2]
-HEAVY = ("asyncssh", "sqlalchemy", "alembic", "pydantic", "rich", "ruamel", "ClusterShell")
+HEAVY = ("asyncssh", "sqlalchemy", "alembic", "pydantic", "rich", "textual", "ruamel", "ClusterShell")
 
 
 def python(code: str) -> str:
@@ -61,6 +61,12 @@ def test_help_loads_nothing_heavy() -> None:
         "print(*{m.partition('.')[0] for m in sys.modules})"
     ).split()
     assert [name for name in HEAVY if name in loaded] == []
+
+
+@pytest.mark.parametrize("module", ["top", "top_reading", "top_pages", "top_output", "top_asking"])
+def test_only_the_dashboard_s_own_screen_loads_textual(module: str) -> None:
+    loaded = python(f"import sys, hostler.cli.{module}; print(*{{m.partition('.')[0] for m in sys.modules}})")
+    assert not {"textual", "rich"} & set(loaded.split())
 
 
 def test_python_dash_m_is_the_command_too() -> None:

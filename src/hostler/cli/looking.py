@@ -131,7 +131,7 @@ def look(reader: Reader | None, name: str) -> Look:
         alive=has_owner(reader, number),
         stalled=stalled(reader, number),
         spec=wanted,
-        template=_template(wanted),
+        template=template_of(wanted),
         folder=reader.run_folder(number),
     )
 
@@ -346,7 +346,7 @@ def columns_of(fd: int) -> int:
         return WIDTH
 
 
-def _template(wanted: BatchSpec) -> Template | None:
+def template_of(wanted: BatchSpec) -> Template | None:
     """The command of a run's jobs; None when a later version wrote it in a form that this one can't read."""
     try:
         return Template.from_json(wanted.template)

@@ -28,7 +28,7 @@ WITHOUT = ("config", "completion")
 ACTS = ("stop", "pause", "unpause", "add", "set", "cancel", "wait")
 #: Verbs that end things or look at them: no file of whatever folder we stand in may keep anybody from that.
 UNHINDERED = {
-    *((verb,) for verb in ("stop", "cancel", "status", "runs", "log", "wait", "reap")),
+    *((verb,) for verb in ("stop", "cancel", "status", "runs", "log", "top", "wait", "reap")),
     ("sandbox", "down"),
 }
 HARMLESS = ("color", "inventory", "json", "quiet", "store")

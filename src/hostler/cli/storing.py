@@ -85,6 +85,16 @@ def existing_store() -> RowStore | None:
     return choosing.existing_store(state_dir(), url=_CHOSEN.get())
 
 
+def again(verb: str) -> tuple[list[str], dict[str, str]]:
+    """What a `verb` that we start needs to find the same store: options, and variables for what no option may say."""
+    url = _CHOSEN.get()
+    if url is None:
+        return [], {}
+    if url.secret:
+        return [], {f"HOSTLER_{verb.upper()}_STORE": url.text}
+    return ["--store", url.text], {}
+
+
 def _again(text: str | None) -> str:
     """What the commands that we tell of need to find this store: nothing where a setting names it to them, too."""
     if not text or not said("store"):

@@ -25,6 +25,7 @@ VERBS = {
     "put": "Put a file or folder onto hosts.",
     "get": "Get a file or folder of hosts.",
     "sync": "Have a file or folder on hosts be what it is here.",
+    "top": "Watch runs on the whole terminal.",
     "hosts": "List hosts, and how each has behaved over all runs.",
     "shell": "Open a terminal on a host.",
     "doctor": "Say what would go wrong on hosts, and what mends it.",

@@ -17,10 +17,14 @@ PIECE = 65536
 
 
 class Growing:
-    """The output of attempt `n` of a job; `folder` is the run's own. There may be no file of it yet, or ever."""
+    """The output of attempt `n` of a job; `folder` is the run's own. There may be no file of it yet, or ever.
 
-    def __init__(self, folder: Path, job: int, n: int) -> None:
+    Of what is there at the beginning only about the last `most` bytes are given, where that is said.
+    """
+
+    def __init__(self, folder: Path, job: int, n: int, *, most: int | None = None) -> None:
         self._path = folder / "out" / f"{job}.{n}.log"
+        self._most = most
         self._fds: tuple[int, int] | None = None
         self._at = self._records = 0
 
@@ -29,16 +33,25 @@ class Growing:
         """Whether anything of it has been given."""
         return self._records > 0
 
+    @property
+    def behind(self) -> int:
+        """How many bytes are there that have not been given yet."""
+        return os.fstat(self._fds[0]).st_size - self._at if self._fds is not None else 0
+
     def news(self) -> Iterator[tuple[int, bytes]]:
         """What has come since the last call, in order, each piece with its stream."""
         if self._fds is None and not self._open():
             return
         assert self._fds is not None
         data, index = self._fds
+        skipped = 0 if self._most is None else os.fstat(data).st_size - self._most
+        self._most = None
         for stream, length, _ in records(index, after=self._records):
             if os.fstat(data).st_size < self._at + length:
                 return
             end = self._at + length
+            if end <= skipped:
+                self._at = end
             while self._at < end:
                 piece = os.pread(data, min(PIECE, end - self._at), self._at)
                 if not piece:

@@ -31,15 +31,30 @@ def read_output(folder: Path, ref: OutputRef, stream: int, chunk: int = 65536) -
 
 def read_both(folder: Path, ref: OutputRef, chunk: int = 65536) -> Iterator[tuple[int, bytes]]:
     """Both streams of an attempt's output, each piece with its stream: as they arrived where that is known."""
+    yield from read_last(folder, ref, ref.out + ref.err, chunk)
+
+
+def read_last(folder: Path, ref: OutputRef, most: int, chunk: int = 65536) -> Iterator[tuple[int, bytes]]:
+    """The last `most` bytes of an attempt's output, both streams together, as `read_both` gives them."""
     with _opened(folder, ref.file) as data:
+        before = max(0, ref.out + ref.err - most)
         for stream, at, length in _places(folder, ref):
-            end = at + length
+            end, some = at + length, min(before, length)
+            before, at = before - some, at + some
             while at < end:
                 piece = os.pread(data, min(chunk, end - at), at)
                 if not piece:
                     raise StoreError(f"{folder / ref.file}: cut short, {end - at} bytes are missing")
                 yield stream, piece
                 at += len(piece)
+
+
+def last_part(folder: Path, file: str, length: int) -> bytes:
+    """The last `length` bytes of a file of the run, or all there is; empty where there is none. Raises StoreError."""
+    if not os.path.lexists(folder / file):
+        return b""
+    with _opened(folder, file) as data:
+        return os.pread(data, length, max(0, os.fstat(data).st_size - length))
 
 
 def part(folder: Path, file: str, at: int, length: int) -> bytes:

@@ -52,13 +52,15 @@ def parts(progress: Progress) -> list[tuple[str, str, str]]:
     return [part for part in said if part[1]]
 
 
-def line(progress: Progress, *, width: int, colour: bool) -> str:
+def line(progress: Progress, *, width: int, colour: bool, named: bool = True) -> str:
     """The live line, at most `width` columns wide: the least important parts go first, then the end is cut.
+
+    Where it is said elsewhere which run it is about, it needs not be `named`.
 
     >>> line(Progress(number=42, total=10, ok=9, running=1, hosts_up=1, hosts_total=1), width=40, colour=False)
     '9/10 90%  run 1  ok 9  hosts 1/1'
     """
-    said = parts(progress)
+    said = [part for part in parts(progress) if named or part[0] != "name"]
     dropped = iter(DROPPED)
     while columns(_joined(said, colour=False)) > width:
         name = next(dropped, None)

@@ -39,7 +39,7 @@ LEAST = 1.0
 NARROW = 100
 
 #: Colours and other commands to a terminal, which a row leaves out.
-_COMMANDS = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_=>])")
+COMMANDS = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_=>])")
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -167,7 +167,7 @@ class RunningJobs:
         left = width - columns(head)
         if left < 8:
             return fit(head.rstrip(), width)
-        said = last_line(_COMMANDS.sub(b"", row.tail), width=left)
+        said = last_line(COMMANDS.sub(b"", row.tail), width=left)
         if said and width >= NARROW:
             share = min(left // 3, wide[3])
             command = fit(row.command or "", share)
