@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -190,12 +192,70 @@ def test_a_broken_record_is_refused(body: bytes) -> None:
 
 def test_names_within_a_thousand_folders_are_followed_or_fail_alone(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
-    deep = b"/".join([b"d"] * 1500)
+    deep = b"/".join([b"d"] * 1050)
     rig.file(deep + b"/x", b"x")
-    for at in range(1, 1501):
+    for at in range(1, 1051):
         rig.taker.take(framing.MAKE, record(framing.FOLDER, b"/".join([b"d"] * at), 0o755))
     rig.taker.cut()
     rig.file(deep + b"/x", b"x")
     rig.end()
     assert [path for path, _ in rig.failed] == [deep + b"/x"] and rig.placed == 1
     subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # shutil goes by recursion
+
+
+def test_a_part_that_becomes_the_file_between_two_steps_of_another_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = Rig(tmp_path), Rig(tmp_path)
+    one.file(b"a", b"new")
+    flock = fcntl.flock
+    seen: list[int] = []
+
+    def late(fd: int, how: int) -> None:
+        if not seen:
+            seen.append(fd)
+            one.end()  # it has opened the part, and not locked it yet
+        flock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    other.file(b"a", b"ne", size=3)
+    assert seen and (tmp_path / "a").read_bytes() == b"new"
+    other.taker.cut()
+    assert one.names == ["a"] and not one.failed + other.failed
+
+
+def test_a_new_part_that_somebody_sweeps_before_it_is_locked_gets_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, flock = Rig(tmp_path), fcntl.flock
+    seen: list[int] = []
+
+    def late(fd: int, how: int) -> None:
+        if not seen:
+            seen.append(fd)
+            for name in rig.names:
+                (tmp_path / name).unlink()
+        flock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    rig.file(b"a", b"new")
+    rig.end()
+    assert seen and rig.placed == 1 and rig.names == ["a"] and not rig.failed
+
+
+def test_many_who_send_the_same_at_once_leave_it_whole(tmp_path: Path) -> None:
+    data = b"x" * 5000
+
+    def send() -> Rig:
+        rig = Rig(tmp_path, durable=False)
+        for at in range(200):
+            rig.file(b"f%d" % at, data)
+            rig.taker.take(framing.END, b"")
+        rig.taker.take(framing.DONE, b"")
+        rig.taker.close()
+        return rig
+
+    with ThreadPoolExecutor(6) as pool:
+        rigs = [future.result() for future in [pool.submit(send) for _ in range(6)]]
+    assert [rig.failed for rig in rigs] == [[]] * 6
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {data} and len(rigs[0].names) == 200

@@ -37,21 +37,41 @@ def open_part(above: int, part: bytes, name: bytes, offset: int) -> "tuple[int, 
         if fd is None:
             raise OSError(errno.EBUSY, "what was kept of it is in use; it is sent anew the next time")
         return fd, part
-    try:
-        return _new(above, part), part
-    except FileExistsError:
-        pass
-    fd = _kept(above, part, 0)
-    if fd is None:  # somebody else is sending the same at this moment, or has laid something there
+    fd = _new(above, part)
+    if fd is None:
+        fd = _kept(above, part, 0)
+    for _ in range(9):  # somebody else is sending the same at this moment, or has laid something there
+        if fd is not None:
+            return fd, part
         part = part_of(name) + os.urandom(8).hex().encode() + SUFFIX
         fd = _new(above, part)
-    return fd, part
+    raise OSError(errno.EBUSY, "others take its place away again and again")
 
 
-def _new(above: int, part: bytes) -> int:
-    fd = os.open(part, NEW, 0o600, dir_fd=above)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return fd
+def _new(above: int, part: bytes) -> "int | None":
+    """A new file, locked; None where there is one, or somebody was at it before it was locked. Raises OSError."""
+    try:
+        fd = os.open(part, NEW, 0o600, dir_fd=above)
+    except FileExistsError:
+        return None
+    if _locked(fd, above, part):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _locked(fd: int, above: int, part: bytes) -> bool:
+    """Lock an open file; whether that worked and it still is what its name says.
+
+    Whoever renames or removes a part holds its lock, so what was opened just before may be the whole file by now.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        there = os.stat(part, dir_fd=above, follow_symlinks=False)
+    except OSError:
+        return False
+    mine = os.fstat(fd)
+    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _kept(above: int, part: bytes, offset: int) -> "int | None":
@@ -61,8 +81,7 @@ def _kept(above: int, part: bytes, offset: int) -> "int | None":
     except OSError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        found = ours(fd)
+        found = ours(fd) if _locked(fd, above, part) else None
         if found is not None and found.st_size >= offset:
             os.ftruncate(fd, offset)
             os.lseek(fd, offset, os.SEEK_SET)
@@ -106,9 +125,7 @@ def sweep(above: int, name: bytes) -> None:
     """Remove what a cut transfer left, unless somebody is at it."""
     fd = os.open(name, OLD, dir_fd=above)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(name, dir_fd=above)
-    except BlockingIOError:
-        pass
+        if _locked(fd, above, name):
+            os.unlink(name, dir_fd=above)
     finally:
         os.close(fd)

@@ -100,11 +100,10 @@ class Taker:
         file, self._file = self._file, None
         if file is not None:
             try:
-                kept = os.fstat(file.fd).st_size >= KEPT
+                if os.fstat(file.fd).st_size < KEPT:
+                    self._placing.remove(file.path, file.part)
             finally:
                 os.close(file.fd)
-            if not kept:
-                self._placing.remove(file.path, file.part)
 
     def close(self) -> None:
         """Leave: what is whole goes to its place, what is worth it is kept."""
@@ -198,16 +197,18 @@ class Taker:
             os.fchmod(file.fd, file.mode)
             os.utime(file.fd, ns=(file.mtime, file.mtime))
         except OSError as error:
-            os.close(file.fd)
             self._placing.remove(file.path, file.part)
+            os.close(file.fd)
             self._went_wrong(file.path, error)
             return
         self._placing.add(file.path, file.part, file.fd, file.size)
 
     def _drop(self, file: Incoming) -> None:
         self._file = None
+        self._placing.remove(
+            file.path, file.part
+        )  # while it is locked: later the name may be somebody else's
         os.close(file.fd)
-        self._placing.remove(file.path, file.part)
 
     def _change(self, kind: bytes, body: bytes) -> None:
         """Folders, links, rights, removals."""
