@@ -129,28 +129,28 @@ def under(strace: list[str], running: Running) -> int:
         return running.process.wait(60)
 
 
-@fault("controller killed at each call of a run", sample=4.0, full=300.0)
+@fault("controller killed at each call of a run", sample=4.0, full=900.0)
 def whole(trial: Trial) -> Iterator[Tally]:
     """Submit, dispatch, record, acknowledge, finish."""
     with ground(trial) as place:
         yield from every(place, submitted, calls=CALLS, sample=3)
 
 
-@fault("controller killed at each call of a run, no Python there", sample=2.0, full=300.0)
+@fault("controller killed at each call of a run, no Python there", sample=2.0, full=1800.0)
 def without_python(trial: Trial) -> Iterator[Tally]:
     """The same over attempt.sh."""
     with ground(trial, python=False) as place:
         yield from every(place, submitted, calls=CALLS, sample=1, most=60)
 
 
-@fault("controller killed at each call of making a store", sample=2.0, full=200.0)
+@fault("controller killed at each call of making a store", sample=2.0, full=400.0)
 def making(trial: Trial) -> Iterator[Tally]:
     """The first command of a new account: until its run is accepted."""
     with ground(trial, store=False) as place:
         yield from every(place, submitted, calls=DISK, until='write(2, "batch ', sample=1)
 
 
-@fault("controller killed at each call of a resume", sample=3.0, full=240.0)
+@fault("controller killed at each call of a resume", sample=3.0, full=400.0)
 def resuming(trial: Trial) -> Iterator[Tally]:
     """Taking up what a killed controller left: claim, ask, follow, record, acknowledge, finish."""
     with ground(trial) as place:
