@@ -150,7 +150,7 @@ def making(trial: Trial) -> Iterator[Tally]:
         yield from every(place, submitted, calls=DISK, until='write(2, "batch ', sample=1)
 
 
-@fault("controller killed at each call of a resume", sample=3.0, full=400.0)
+@fault("controller killed at each call of a resume", sample=3.0, full=700.0)
 def resuming(trial: Trial) -> Iterator[Tally]:
     """Taking up what a killed controller left: claim, ask, follow, record, acknowledge, finish."""
     with ground(trial) as place:

@@ -85,7 +85,7 @@ def wrongs(hostler: Hostler, told: Told) -> tuple[list[str], list[str]]:
     return lost, wrong
 
 
-@fault("power cut at the controller", sample=3.0, full=900.0)
+@fault("power cut at the controller", sample=3.0, full=1200.0)
 def power(trial: Trial) -> Iterator[Tally]:
     """Cut the power after each call that changed the disk; keep nothing, all, or some of what was not synced."""
     need_strace()
