@@ -177,13 +177,18 @@ def every(
         log.write_text(text[: text.index(until)])
     found = places(log)
     chosen = sorted(trial.chance.sample(found, min(len(found), most)))
-    for number, (call, n) in enumerate(trial.pick(chosen, sample=sample), 1):
-        if trial.left < 0 and not trial.sample:
+    picked = list(trial.pick(chosen, sample=sample))
+    tried, enough = 0, len(picked)
+    if trial.sample:  # before a run is accepted there is nothing to judge: a sample goes on until there was
+        picked += trial.chance.sample(chosen, len(chosen))
+    for number, (call, n) in enumerate(picked, 1):
+        if (trial.left < 0 and not trial.sample) or (trial.sample and tried >= enough):
             return
         name = f"killed at {call} {n}"
         with place.hostler(f"{call}-{n}") as hostler:
             code = under(killing(call, n), begun(hostler, held=True))
             tally = judged(hostler, code)
+        tried += bool(tally.tries)
         trial.say("\n".join([f"   {name}: {code}", *(f"   {line}" for line in tally.evidence)]))
         if tally.clean or not tally.tries:
             shutil.rmtree(hostler.folder)
