@@ -129,28 +129,28 @@ def under(strace: list[str], running: Running) -> int:
         return running.process.wait(60)
 
 
-@fault("controller killed at each call of a run", sample=4.0, full=300.0)
+@fault("controller killed at each call of a run", sample=4.0, full=900.0)
 def whole(trial: Trial) -> Iterator[Tally]:
     """Submit, dispatch, record, acknowledge, finish."""
     with ground(trial) as place:
         yield from every(place, submitted, calls=CALLS, sample=3)
 
 
-@fault("controller killed at each call of a run, no Python there", sample=2.0, full=300.0)
+@fault("controller killed at each call of a run, no Python there", sample=2.0, full=1800.0)
 def without_python(trial: Trial) -> Iterator[Tally]:
     """The same over attempt.sh."""
     with ground(trial, python=False) as place:
         yield from every(place, submitted, calls=CALLS, sample=1, most=60)
 
 
-@fault("controller killed at each call of making a store", sample=2.0, full=200.0)
+@fault("controller killed at each call of making a store", sample=2.0, full=400.0)
 def making(trial: Trial) -> Iterator[Tally]:
     """The first command of a new account: until its run is accepted."""
     with ground(trial, store=False) as place:
         yield from every(place, submitted, calls=DISK, until='write(2, "batch ', sample=1)
 
 
-@fault("controller killed at each call of a resume", sample=3.0, full=240.0)
+@fault("controller killed at each call of a resume", sample=3.0, full=700.0)
 def resuming(trial: Trial) -> Iterator[Tally]:
     """Taking up what a killed controller left: claim, ask, follow, record, acknowledge, finish."""
     with ground(trial) as place:
@@ -177,13 +177,18 @@ def every(
         log.write_text(text[: text.index(until)])
     found = places(log)
     chosen = sorted(trial.chance.sample(found, min(len(found), most)))
-    for number, (call, n) in enumerate(trial.pick(chosen, sample=sample), 1):
-        if trial.left < 0 and not trial.sample:
+    picked = list(trial.pick(chosen, sample=sample))
+    tried, enough = 0, len(picked)
+    if trial.sample:  # before a run is accepted there is nothing to judge: a sample goes on until there was
+        picked += trial.chance.sample(chosen, len(chosen))
+    for number, (call, n) in enumerate(picked, 1):
+        if (trial.left < 0 and not trial.sample) or (trial.sample and tried >= enough):
             return
         name = f"killed at {call} {n}"
         with place.hostler(f"{call}-{n}") as hostler:
             code = under(killing(call, n), begun(hostler, held=True))
             tally = judged(hostler, code)
+        tried += bool(tally.tries)
         trial.say("\n".join([f"   {name}: {code}", *(f"   {line}" for line in tally.evidence)]))
         if tally.clean or not tally.tries:
             shutil.rmtree(hostler.folder)

@@ -85,7 +85,7 @@ def wrongs(hostler: Hostler, told: Told) -> tuple[list[str], list[str]]:
     return lost, wrong
 
 
-@fault("power cut at the controller", sample=3.0, full=400.0)
+@fault("power cut at the controller", sample=3.0, full=1200.0)
 def power(trial: Trial) -> Iterator[Tally]:
     """Cut the power after each call that changed the disk; keep nothing, all, or some of what was not synced."""
     need_strace()
@@ -141,7 +141,7 @@ def replay(recorded: Sequence[Call], state: str, moments: Sequence[int]) -> Iter
 DARK = ("write", "pwrite64", "fdatasync", "fsync", "ftruncate", "rename", "mkdir", "link", "unlink", "sendto")
 
 
-@fault("power cut at the controller, its host lives on", sample=4.0, full=500.0)
+@fault("power cut at the controller, its host lives on", sample=4.0, full=900.0)
 def living(trial: Trial) -> Iterator[Tally]:
     """Cut the power before each call that changes the disk or tells the host something; resume on what is left."""
     need_strace()

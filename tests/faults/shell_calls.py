@@ -93,7 +93,7 @@ def wrapped(folder: Path, part: str, strace: list[str]) -> Iterator[Spoken]:
                 os.kill(pid, 9)
 
 
-@fault("attempt.sh killed at each call of its shells", sample=4.0, full=550.0)
+@fault("attempt.sh killed at each call of its shells", sample=4.0, full=900.0)
 def shells(trial: Trial) -> Iterator[Tally]:
     """Each part, at each of its calls."""
     need_strace()
