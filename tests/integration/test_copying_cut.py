@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hostler.errors import LineLost
 from hostler.model.hosts import Host
 from hostler.model.trees import Copied
 from hostler.ports import Connection, Finished, Stream, Transport
@@ -42,7 +43,11 @@ class CutStream:
     async def read(self) -> bytes:
         data = await self._stream.read()
         self._count(data)
-        return data
+        if self._left > 0:
+            return data
+        while await self._stream.read():  # what was on its way is lost with the line
+            pass
+        raise LineLost("box", "the line was cut")
 
     async def read_err(self) -> bytes:
         return await self._stream.read_err()

@@ -10,7 +10,7 @@ from hostler.cli.targeting import chosen_hosts
 from hostler.errors import SpecError, UsageError
 from hostler.model.hosts import Host, refuse_twins
 
-NONE = {"hosts": None, "hostfile": None, "exclude": None, "inventory": ()}
+NONE = {"hosts": None, "hostfile": None, "exclude": None, "limit": None, "inventory": ()}
 
 
 def chosen(**options: object) -> list[str]:
