@@ -16,6 +16,9 @@ from tests.contract.own_sshd import OwnSshd
 from tests.contract.own_sshd import server as server
 from tests.copying_rig import KINDS, Copier, facts, parts
 
+#: Long: `make test-all` tries these, `make test` what the shorter modules hold of the same.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=sorted(KINDS))
 async def copier(

@@ -19,6 +19,9 @@ from tests.contract.own_sshd import server as server
 from tests.copying_rig import KINDS, Copier, facts, parts
 from tests.lab import wait_until
 
+#: Long: `make test-all` tries these, `make test` what the shorter modules hold of the same.
+pytestmark = pytest.mark.slow
+
 BIG = 16 << 20
 
 

@@ -13,6 +13,9 @@ from tests.contract.own_sshd import OwnSshd
 from tests.copying_rig import KINDS, Copier, facts, parts
 from tests.integration.test_copying import hard
 
+#: Long: `make test-all` tries these, `make test` what the shorter modules hold of the same.
+pytestmark = pytest.mark.slow
+
 TOOLS = (
     "cat chmod cksum cut dirname find head ls mkdir mv readlink rm rmdir sed sh sha256sum stat sync tail tar touch "
     "tr wc"

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.command import Hostler
 from tests.command import ground as ground
 from tests.command import hostler as hostler
 from tests.integration.test_batch_page import shown
+
+#: Long: `make test-all` tries these, `make test` what the shorter modules hold of the same.
+pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "fleet.md"
 EXAMPLES = re.findall(r"```sh\n((?:(?!```).)*)```\n\n```text\n(.*?)```", PAGE.read_text(), re.DOTALL)

@@ -22,6 +22,9 @@ from hostler.remote.oneshot_source import BOOT
 from hostler.transports.local import LocalTransport
 from tests.contract.link_suite import SOON, Ear, opened
 
+#: Long: `make test-all` tries these, `make test` what the shorter modules hold of the same.
+pytestmark = pytest.mark.slow
+
 SHELLS = {"dash": "dash", "bash": "bash --posix", "busybox": "busybox sh", "ksh": "ksh"}
 HOST = Host(name="localhost", address="localhost")
 

@@ -14,6 +14,9 @@ from tests.command import Hostler
 from tests.lab import Lab, wait_until
 from tests.town import Town
 
+#: Long: `make test-all` tries these, `make test` what the shorter modules hold of the same.
+pytestmark = pytest.mark.slow
+
 SECRET = "correct horse"
 NOISE = b"Welcome to \xff\xfe\x00 this host!\r\n\x1b[2J no newline"
 SHELLS = {

@@ -7,12 +7,17 @@ import pty
 import signal
 import time
 
+import pytest
+
 from tests.command import PROGRAM, Effects, Hostler, sessions, survivors
 from tests.command import effects as effects
 from tests.command import ground as ground
 from tests.command import hostler as hostler
 from tests.door import Door
 from tests.lab import Lab, wait_until
+
+#: Long: `make test-all` tries these, `make test` what the shorter modules hold of the same.
+pytestmark = pytest.mark.slow
 
 BOTH, ONE = "@sandbox", "sandbox1"
 #: A command that does all that it can to go on: it heeds no TERM, and has a child in a session of its own.
