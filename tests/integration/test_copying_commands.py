@@ -176,6 +176,7 @@ def test_this_machine_is_a_host_too(hostler: Hostler, source: Path) -> None:
     assert done.code == 0 and facts(there) == facts(source), done.err
 
 
+@pytest.mark.slow
 def test_a_host_that_is_lost_on_the_way_stops_no_other_and_can_be_gone_on_with(
     hostler: Hostler, server: OwnSshd, tmp_path: Path
 ) -> None:

@@ -210,6 +210,7 @@ def test_a_host_that_takes_the_call_and_says_nothing_is_given_up_in_time(hostler
     assert err[0].startswith("127.0.0.1: unreachable: it took the call") and "1 ok, 1 unreachable" in err[-1]
 
 
+@pytest.mark.slow
 def test_a_timeout_ends_what_a_command_began(hostler: Hostler) -> None:
     from tests.command import survivors
 

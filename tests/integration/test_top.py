@@ -20,6 +20,9 @@ from tests.command import hostler as hostler
 from tests.integration.test_seeing import talking
 from tests.lab import wait_until
 
+#: Long: `make test-all` tries these.
+pytestmark = pytest.mark.slow
+
 if shutil.which("tmux") is None:
     pytest.skip("tmux is not installed (Debian: apt-get install tmux)", allow_module_level=True)
 

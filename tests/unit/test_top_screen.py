@@ -491,6 +491,7 @@ async def test_what_hosts_say_of_themselves_drives_no_terminal(state: Path) -> N
     await story.leave()
 
 
+@pytest.mark.slow
 async def test_a_server_that_goes_away_is_told_of_and_looked_for_until_it_is_back(
     own_server: OwnPostgres, tmp_path: Path
 ) -> None:
