@@ -13,6 +13,9 @@ from tests.command import ground as ground
 from tests.command import hostler as hostler
 from tests.lab import Lab, wait_until
 
+#: Long: `make test-all` tries these.
+pytestmark = pytest.mark.slow
+
 #: Each host holds one job until both have one; then that of `b` fails.
 UNEVEN = WAITING + '; test "$HOSTLER_HOST" = a || { echo "No space left" >&2; exit 3; }'
 

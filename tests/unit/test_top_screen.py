@@ -25,6 +25,9 @@ from tests.contract.store_making import accepted
 from tests.own_postgres import OwnPostgres, missing
 from tests.unit.stories import Story
 
+#: Long: `make test-all` tries these.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
