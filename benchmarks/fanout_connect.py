@@ -21,15 +21,24 @@ from _sheet import Goal, Sheet, arguments, say
 from _side import DEADLINE, Measured, Ratio, command
 
 BARE, OURS, PROGRAM = "bare AsyncSSH loop", "hostler, AsyncSSH", "hostler, ssh program"
+#: The commands that are timed, by name, for so many hosts.
+Ways = Callable[[Ground, int], dict[str, tuple[str, ...]]]
 SSH = "xargs -P 64 ssh (curve25519)"
 WANTED = 1.3
 
 
 def main() -> int:
     """Play the rounds, write the sheet."""
-    parser = arguments(__doc__)
+    return play("fanout_connect", __doc__, hosts=300, ways=ways, ours=OURS)
+
+
+def play(name: str, doc: str | None, *, hosts: int, ways: Ways, ours: str) -> int:
+    """Time all `ways` on up to `hosts` hosts of this machine, and write the sheet `name`."""
+    parser = arguments(doc)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="interleaved rounds (5)")
-    parser.add_argument("--hosts", type=int, default=300, metavar="N", help="at most so many hosts (300)")
+    parser.add_argument(
+        "--hosts", type=int, default=hosts, metavar="N", help=f"at most so many hosts ({hosts})"
+    )
     options = parser.parse_args()
     rounds, most = (2, 40) if options.quick else (options.rounds, options.hosts)
     sshd = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -38,7 +47,7 @@ def main() -> int:
         return 0
     calm = Calm(options.patience)
     sheet = Sheet(
-        name="fanout_connect",
+        name=name,
         title="`true` on many hosts of this machine: seconds, whole commands",
         columns=("way", "hosts", "s", "÷ bare loop, same round", "its CPU, ms/host"),
         unit="seconds (median; lowest and highest round)",
@@ -46,7 +55,7 @@ def main() -> int:
     )
     with ground(with_host=False) as place, servers(place, sshd, most):
         for count in [step for step in (10, 100) if step < most] + [most]:
-            compared(place, sheet, count, rounds, calm)
+            compared(place, sheet, count, rounds, calm, ways=ways, ours=ours)
     return sheet.finish(into=options.into)
 
 
@@ -69,16 +78,13 @@ def ways(place: Ground, count: int) -> dict[str, tuple[str, ...]]:
     return found
 
 
-Ways = Callable[[Ground, int], dict[str, tuple[str, ...]]]
-
-
 def port(place: Ground) -> str:
     """The port that all the servers listen on."""
     return (place.path / "many.yaml").read_text().partition("port: ")[2].partition(",")[0]
 
 
 def compared(
-    place: Ground, sheet: Sheet, count: int, rounds: int, calm: Calm, *, ways: Ways = ways, ours: str = OURS
+    place: Ground, sheet: Sheet, count: int, rounds: int, calm: Calm, *, ways: Ways, ours: str
 ) -> None:
     """Play all ways on so many hosts, and write down what came of it."""
     rows = (place.path / "many.yaml").read_text().splitlines()[2 : 2 + count]

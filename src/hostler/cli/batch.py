@@ -13,7 +13,7 @@ import click
 from hostler.cli.conditions import conditions, conditions_options
 from hostler.cli.dryrun import dry_option, dry_run
 from hostler.cli.launching import launching, launching_options
-from hostler.cli.options import Marked
+from hostler.cli.options import going_on_options
 from hostler.cli.pacing import pacing, pacing_options
 from hostler.cli.parsing import Verb, said_only
 from hostler.cli.placing import entrusted, housed, placing, placing_options
@@ -56,20 +56,7 @@ Examples:
 @seeing_options
 @launching_options
 @dry_option
-@click.option(
-    "--resume",
-    cls=Marked,
-    never="it names one run",
-    metavar="RUN",
-    help="Go on with a run: number, uid or 'last'.",
-)
-@click.option(
-    "--retry",
-    cls=Marked,
-    never="it names one run",
-    metavar="RUN",
-    help="Put a run's failed jobs back and go on with it.",
-)
+@going_on_options
 @click.argument("stray", nargs=-1, metavar="[-- COMMAND] [::: ARG...]")
 @click.pass_obj
 @store_option

@@ -114,3 +114,22 @@ class Marked(click.Option):
         super().__init__(*words, **more)
         self.names, self.never, self.rivals, self.secret = names, never, rivals, secret
         self.habit, self.assigns, self.url, self.literals = habit, assigns, url, literals
+
+
+#: --resume and --retry: going on with a run that is there.
+going_on_options = group(
+    click.option(
+        "--resume",
+        cls=Marked,
+        never="it names one run",
+        metavar="RUN",
+        help="Go on with a run: number, uid or 'last'.",
+    ),
+    click.option(
+        "--retry",
+        cls=Marked,
+        never="it names one run",
+        metavar="RUN",
+        help="Put a run's failed jobs back and go on with it.",
+    ),
+)

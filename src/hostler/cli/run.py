@@ -11,7 +11,7 @@ import click
 
 from hostler.cli.conditions import conditions, conditions_options
 from hostler.cli.fanning import doing, doing_options, sent, showing_options, shown
-from hostler.cli.options import Marked
+from hostler.cli.options import going_on_options
 from hostler.cli.parsing import Verb, said_only
 from hostler.cli.placing import as_password_option, entrusted, housed, login
 from hostler.cli.reaching import (
@@ -49,16 +49,7 @@ Examples:
 @as_password_option
 @reaching_options
 @seeing_options
-@click.option(
-    "--resume",
-    cls=Marked,
-    never="it names one run",
-    metavar="RUN",
-    help="Go on with a run: number, uid or 'last'.",
-)
-@click.option(
-    "--retry", cls=Marked, never="it names one run", metavar="RUN", help="Run it again where it failed."
-)
+@going_on_options
 @click.argument("targets", nargs=-1, metavar="TARGETS -- COMMAND")
 @click.pass_obj
 @store_option

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hostler.model.commands import to_type
-from hostler.model.jobs import RETRYABLE, JobState
+from hostler.model.jobs import RETRYABLE, Counted, JobState
 
 #: What each state is called in a count, in the order in which people are told.
 COUNTED = (
@@ -64,7 +64,7 @@ def exit_code(
     return max((CODES[state] for state, count in counts.items() if count), default=0)
 
 
-class Summary(Struct, frozen=True, kw_only=True):
+class Summary(Counted, frozen=True, kw_only=True):
     """A run at its end, or at the moment of asking. `state` is the run's own word, `elapsed` is in seconds.
 
     `signal` is the number of the signal that stopped it, `verb` the one that made it and goes on with it.
@@ -75,25 +75,9 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     number: int
     state: str
-    counts: Mapping[JobState, int]
     elapsed: float | None = None
     signal: int | None = None
     verb: str = "batch"
-
-    @property
-    def total(self) -> int:
-        """All jobs of the run."""
-        return sum(self.counts.values())
-
-    @property
-    def done(self) -> int:
-        """Jobs of which nothing more is expected."""
-        return sum(count for state, count in self.counts.items() if state.final)
-
-    @property
-    def bad(self) -> int:
-        """Jobs that ended, and not well."""
-        return self.done - self.counts.get(JobState.OK, 0)
 
     @property
     def rate(self) -> float | None:

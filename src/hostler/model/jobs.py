@@ -6,6 +6,7 @@ which host a job belongs to: a job belongs to none, but it may be pinned to one 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 
 from msgspec import Struct
@@ -51,6 +52,32 @@ class JobState(IntEnum):
     def word(self) -> str:
         """The state as people read it."""
         return self.name.lower().replace("_", "-")
+
+
+class Counted(Struct, frozen=True, kw_only=True):
+    """Something that has jobs, by how many of them are in which state.
+
+    >>> run = Counted(counts={JobState.OK: 3, JobState.FAILED: 1, JobState.QUEUED: 2})
+    >>> run.total, run.done, run.bad
+    (6, 4, 1)
+    """
+
+    counts: Mapping[JobState, int]
+
+    @property
+    def total(self) -> int:
+        """All of its jobs."""
+        return sum(self.counts.values())
+
+    @property
+    def done(self) -> int:
+        """Jobs of which nothing more is expected."""
+        return sum(count for state, count in self.counts.items() if state.final)
+
+    @property
+    def bad(self) -> int:
+        """Jobs that ended, and not well."""
+        return self.done - self.counts.get(JobState.OK, 0)
 
 
 #: The state in which a job is left by the ending of its last attempt.

@@ -5,13 +5,13 @@ It must never look at a screen, a clock or a store: who draws tells the moment a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
-from hostler.model.jobs import JobState
+from hostler.model.jobs import Counted, JobState
 from hostler.model.runs import AttemptRow
-from hostler.views.filters import BAD, Filter
+from hostler.views.filters import Filter
 from hostler.views.grids import FAINT, GOOD, LOOK, WRONG, Row, Table, bar, without
 from hostler.views.machines import ago
 from hostler.views.tables import Column
@@ -38,34 +38,18 @@ class Asked(Struct, frozen=True, kw_only=True):
     slowest: bool = False
 
 
-class RunLine(Struct, frozen=True, kw_only=True):
+class RunLine(Counted, frozen=True, kw_only=True):
     """One run as the table of runs has it; `state` is its word, times are seconds since the epoch."""
 
     number: int
     kind: str
     state: str
-    counts: Mapping[JobState, int]
     up: int
     hosts: int
     begun: float
     ended: float | None
     command: str
     paused: bool = False
-
-    @property
-    def total(self) -> int:
-        """All of its jobs."""
-        return sum(self.counts.values())
-
-    @property
-    def done(self) -> int:
-        """Jobs of which nothing more is expected."""
-        return sum(count for state, count in self.counts.items() if state.final)
-
-    @property
-    def bad(self) -> int:
-        """Jobs that ended, and not well."""
-        return sum(self.counts.get(state, 0) for state in BAD)
 
     def length(self, now: float) -> float:
         """Seconds from its beginning to its end, or to now."""
