@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from hostler.model.trees import FOLDER
+from hostler.work.copying.copies import opened
+from hostler.work.copying.running import Going
 from tests.contract.own_sshd import OwnSshd
 from tests.contract.own_sshd import server as server
 from tests.copying_rig import KINDS, Copier, facts, parts
@@ -173,6 +177,23 @@ async def test_a_file_is_never_put_over_a_folder_nor_a_folder_over_a_file(
     other = await copier.sync(tmp_path / "folder", tmp_path / "file")
     assert "a folder is there" in one.error and "a file is there" in other.error
     assert (tmp_path / "file").read_text() == "x" and (tmp_path / "folder").is_dir()
+
+
+@pytest.mark.parametrize("python", [None, "none"])
+async def test_where_a_file_is_to_be_no_folder_is_listed(
+    copier: Copier, tmp_path: Path, python: str | None
+) -> None:
+    """A slip, `sync HOSTS FILE /`, would else walk through all that they have before it is refused."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "inside").write_text("x")
+    host = replace(copier.host, vars=(("python", python),) if python else ())
+    far = await opened(copier.transport, host, deadline=30.0, going=Going(host="box"))
+    try:
+        for file, names in ((True, set()), (False, {b"", b"inside"})):
+            found = await far.look(os.fsencode(tmp_path / "folder"), within=None, hashed=False, file=file)
+            assert found.kind == FOLDER and set(found.tree.entries) == names
+    finally:
+        await far.close()
 
 
 async def test_what_is_missing_on_the_host_is_said_in_a_line(copier: Copier, tmp_path: Path) -> None:

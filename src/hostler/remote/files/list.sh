@@ -1,6 +1,6 @@
 # What there is beneath a root, for hosts without Python: NUL-ended fields, three for each name (facts, name, target).
 # Set before: _hp path, _hw name to be within or nothing, _hc 1 for SHA-256, _hn the mark, _hq 1 to list
-# nothing that holds the home.
+# nothing that holds the home, _ho 1 to list no folder.
 case $_hp in '' | '~') _hp=$HOME ;; '~/'*) _hp=$HOME/${_hp#'~/'} ;; esac
 if [ -n "$_hw" ]; then
     case $_hp in */) _hp=$_hp$_hw ;; *) if [ -d "$_hp" ]; then _hp=$_hp/$_hw; fi ;; esac
@@ -40,7 +40,7 @@ for f; do
     s=$(sha256sum <"$f") && printf "%s\0" "h ${s%% *}" "$f" ""
 done'
 _hx=0
-if [ "$_hq$_ha" = 13 ] || [ "$_hq$_ha" = 11 ]; then
+if [ "$_hq$_ha" = 13 ] || [ "$_hq$_ha" = 11 ] || [ "$_ho$_hk" = 1d ]; then
     :
 elif [ "$_hk" = d ]; then
     cd "$_hp" && {

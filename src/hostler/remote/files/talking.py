@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 MAGIC = b"\x00hostler-files\x01"
-# How something is to be listed (not at all where it is spared and holds the home), and taken.
-HASHED, WITHIN, SPARED = 1, 2, 4
+# How something is to be listed (not at all where it is spared and holds the home, or is a folder and a file is to be
+# there), and taken.
+HASHED, WITHIN, SPARED, FILE_ONLY = 1, 2, 4, 8
 DURABLE, PARENTS = 1, 2
 #: A root that holds the account's home, so that nothing may be removed beneath it; one whose folder is there.
 HOLY, HOUSED = 1, 2
@@ -120,7 +121,7 @@ class Talk:
         self.root = root
         about = (HOLY if holy(root) else 0) | (HOUSED if os.path.isdir(os.path.dirname(root)) else 0)
         tell(frame(ROOT, record(kind, root, about)))
-        if flags & SPARED and about & HOLY:
+        if (flags & SPARED and about & HOLY) or (flags & FILE_ONLY and kind == FOLDER):
             tell(frame(DONE))
             return
         walk = Walk(root, bool(flags & HASHED))

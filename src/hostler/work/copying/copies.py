@@ -84,6 +84,7 @@ class Putting:
     ) -> None:
         self._root, self._destination, self._wish = root, destination, wish
         self._transport, self._show = transport, show
+        self._file = not os.path.isdir(root)
         self._listing = asyncio.ensure_future(listed(root, hashed=wish.rules.content))
 
     async def to(self, host: Host, going: Going) -> None:
@@ -94,8 +95,9 @@ class Putting:
             going.phase = "looking"
             name = os.path.basename(self._root.rstrip(b"/")) if wish.within else None
             found = await far.look(
-                self._destination, within=name, hashed=wish.rules.content, spared=wish.rules.delete
-            )
+                self._destination, within=name, hashed=wish.rules.content, spared=wish.rules.delete,
+                file=self._file,
+            )  # fmt: skip
             going.root, tree = found.root, (await asyncio.shield(self._listing)).tree
             _refuse(host.name, found, tree, wish)
             todo = plan(tree, found.tree, wish.rules, called=found.called)

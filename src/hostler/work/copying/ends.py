@@ -54,10 +54,12 @@ class Heard(Struct, kw_only=True):
 class FarEnd(Protocol):
     """A host's files, over one line."""
 
-    async def look(self, path: bytes, *, within: bytes | None, hashed: bool, spared: bool = False) -> Found:
+    async def look(
+        self, path: bytes, *, within: bytes | None, hashed: bool, spared: bool = False, file: bool = False
+    ) -> Found:
         """What there is at a path; with `within`, in the folder that is there or that the path names by its slash.
 
-        What is `spared` is not listed where it holds the home.
+        What is `spared` is not listed where it holds the home; where a `file` is wanted no folder is.
         """
         ...
 

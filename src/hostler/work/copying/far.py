@@ -58,10 +58,12 @@ class PythonFar:
             raise LineLost(self._host, f"our program did not start within {self._deadline:g}s") from None
         self._feed(bytes(heard[at + len(talking.MAGIC) :]))
 
-    async def look(self, path: bytes, *, within: bytes | None, hashed: bool, spared: bool = False) -> Found:
+    async def look(
+        self, path: bytes, *, within: bytes | None, hashed: bool, spared: bool = False, file: bool = False
+    ) -> Found:
         """What there is at a path."""
         flags = (talking.HASHED if hashed else 0) | (talking.WITHIN if within is not None else 0)
-        flags |= talking.SPARED if spared else 0
+        flags |= (talking.SPARED if spared else 0) | (talking.FILE_ONLY if file else 0)
         ask = framing.record(framing.FOLDER, path, flags, more=within or b"")
         self._write(framing.frame(framing.LIST, ask))
         root: tuple[bytes, bytes, int] | None = None

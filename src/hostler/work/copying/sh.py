@@ -36,11 +36,13 @@ class ShFar:
         self._line, self._deadline, self._host = line, deadline, line.host.name
         self._found: Found | None = None
 
-    async def look(self, path: bytes, *, within: bytes | None, hashed: bool, spared: bool = False) -> Found:
+    async def look(
+        self, path: bytes, *, within: bytes | None, hashed: bool, spared: bool = False, file: bool = False
+    ) -> Found:
         """What there is at a path."""
         mark = _mark()
         values = {"_hp": path, "_hw": within or b"", "_hc": b"1" if hashed else b"0", "_hn": mark}
-        values["_hq"] = b"1" if spared else b"0"
+        values |= {"_hq": b"1" if spared else b"0", "_ho": b"1" if file else b"0"}
         stream = await self._started(text("list", values))
         fields = Fields(self._host, stream, mark)
         try:
