@@ -10,18 +10,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from hostler.clock import Clock
 from hostler.errors import HostRefused
+from hostler.links.brief import Brief
+from hostler.model.hosts import Host
 from hostler.model.jobs import Ending, Start, attempt_id
 from hostler.model.reports import Began, Down, Lost, Output, Refused, Report, Result, Revoked, Standing
-
-if TYPE_CHECKING:
-    from hostler.links.memory import MemoryLink
 
 CHUNK = 64 << 10
 INLINE = 8 << 10
@@ -54,6 +53,24 @@ class _Attempt(Struct, eq=False):
     dying: bool = False
 
 
+class Line(Protocol):
+    """A controller's end, as its host knows it: what it wants, how much output it may be told, and whom to tell."""
+
+    host: Host
+    brief: Brief
+    slots: int | None
+    is_ready: bool
+    allowed: int
+
+    def hear(self, report: Report) -> None:
+        """Take in a report."""
+        ...
+
+    def lose(self, down: Down) -> None:
+        """Be left."""
+        ...
+
+
 class MemoryHost:
     """What is at the far end, whatever becomes of the links to it.
 
@@ -70,7 +87,7 @@ class MemoryHost:
         self.log: list[tuple[str, str]] = []
         self.uid = ""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._line: MemoryLink | None = None
+        self._line: Line | None = None
         self._epoch = 0
         self._lease: asyncio.Task[None] | None = None
         self._forget()
@@ -108,7 +125,7 @@ class MemoryHost:
 
     # -- what a link asks of it -------------------------------------------------------------------------------
 
-    def attach(self, line: MemoryLink) -> None:
+    def attach(self, line: Line) -> None:
         """Serve this link from now on. Raises HostRefused when a newer controller was here."""
         epoch = line.brief.epoch
         if epoch < self._epoch:
@@ -122,12 +139,12 @@ class MemoryHost:
             attempt.sent, attempt.said = [0, 0], False
         self.renew(line)
 
-    def detach(self, line: MemoryLink) -> None:
+    def detach(self, line: Line) -> None:
         """The link is gone; the lease runs."""
         if self._line is line:
             self._line = None
 
-    def renew(self, line: MemoryLink) -> None:
+    def renew(self, line: Line) -> None:
         """Count the lease from now."""
         if self._lease is not None:
             self._lease.cancel()
@@ -252,7 +269,7 @@ class MemoryHost:
     def _id(self, start: Start) -> str:
         return attempt_id(self.uid, start.job, start.n)
 
-    def _piece(self, line: MemoryLink, attempt: _Attempt) -> bool:
+    def _piece(self, line: Line, attempt: _Attempt) -> bool:
         """Say a chunk of each stream, within the credit; whether there was one."""
         before = list(attempt.sent)
         for i, data in enumerate((attempt.act.out, attempt.act.err)):
@@ -302,7 +319,7 @@ class MemoryHost:
         self.tell()
         self.begin()
 
-    async def _expire(self, line: MemoryLink) -> None:
+    async def _expire(self, line: Line) -> None:
         await self.clock.sleep(line.brief.lease)
         if self._line is not None:
             self._line.lose(Down("the lease has ended"))
