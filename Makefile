@@ -33,11 +33,12 @@ demo: $(READY)
 	@tools/need --wish sshd=openssh-server ssh=openssh-client
 	@tools/demo
 
+# Three at once on two cores: tests wait for hosts, clocks and disks more than they compute.
 test: $(READY) openssh accounts
-	@$(PY) -m pytest -n 2 -m 'not slow' $(PYTEST)
+	@$(PY) -m pytest -n 3 -m 'not slow' $(PYTEST)
 
 test-all: $(READY) openssh accounts
-	@HYPOTHESIS_PROFILE=wide $(PY) -m pytest -n 2 $(PYTEST)
+	@HYPOTHESIS_PROFILE=wide $(PY) -m pytest -n 3 $(PYTEST)
 	@[ "$$(id -u)" != 0 ] || $(MAKE) --no-print-directory test-plain
 
 # Suites in which it matters who one is; root may do what others may not, and so notices less.

@@ -18,9 +18,6 @@ from tests.contract.own_sshd import server as server
 from tests.copying_rig import facts, parts
 from tests.lab import wait_until
 
-#: Long: `make test-all` tries these.
-pytestmark = pytest.mark.slow
-
 PLAIN = pytest.mark.skipif(os.getuid() == 0, reason="root may read and write everything")
 
 

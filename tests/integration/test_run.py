@@ -14,9 +14,6 @@ from tests.command import PROGRAM, Hostler
 from tests.command import ground as ground
 from tests.command import hostler as hostler
 
-#: Long: `make test-all` tries these.
-pytestmark = pytest.mark.slow
-
 BOTH, ONE = "@sandbox", "sandbox1"
 #: Nobody listens there.
 NOBODY = "127.0.0.1:1"
