@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ import asyncssh
 import pytest
 
 from hostler.model.hosts import Host
+from tests.agents import PrivateAgent
 from tests.command import ALL, Effects, Hostler, sessions, survivors
 from tests.command import effects as effects
 from tests.command import ground as ground
@@ -237,13 +237,9 @@ def test_a_jump_host_that_dies_in_the_middle_costs_no_job_and_repeats_none(
 @contextmanager
 def agent(path: Path, key: str) -> Iterator[str]:
     """An ssh-agent with one key; the name of its socket."""
-    null = subprocess.DEVNULL
-    words = ["ssh-agent", "-D", "-a", str(path)]
-    with subprocess.Popen(words, stdin=null, stdout=subprocess.PIPE, stderr=null) as running:
-        try:
-            assert running.stdout is not None and b"SSH_AUTH_SOCK" in running.stdout.readline()
-            env = {**os.environ, "SSH_AUTH_SOCK": str(path)}
-            subprocess.run(["ssh-add", "-q", key], check=True, env=env, stdin=null)
-            yield str(path)
-        finally:
-            running.terminate()
+    mine = PrivateAgent(path)
+    try:
+        mine.add(key)
+        yield str(path)
+    finally:
+        mine.leave()

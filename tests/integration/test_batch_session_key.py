@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.agents import PrivateAgent
 from tests.command import ALL, Effects, Hostler, Running
 from tests.command import effects as effects
 from tests.command import ground as ground
@@ -29,29 +28,11 @@ def server(tmp_path: Path) -> Iterator[OwnSshd]:
     server.stop()
 
 
-class Agent:
-    """A private ssh-agent that holds a host's key, until it is gone."""
-
-    def __init__(self, path: Path, key: Path) -> None:
-        self.path = path
-        self._process = subprocess.Popen(
-            ["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert self._process.stdout is not None and b"SSH_AUTH_SOCK" in self._process.stdout.readline()
-        subprocess.run(["ssh-add", str(key)], check=True, capture_output=True, env=os.environ | self.env)
-
-    @property
-    def env(self) -> dict[str, str]:
-        return {"SSH_AUTH_SOCK": str(self.path)}
-
-    def leave(self) -> None:
-        self._process.terminate()
-        self._process.communicate(timeout=20)
-
-
 @pytest.fixture
-def agent(tmp_path: Path, server: OwnSshd) -> Iterator[Agent]:
-    agent = Agent(tmp_path / "agent", server.identity)
+def agent(tmp_path: Path, server: OwnSshd) -> Iterator[PrivateAgent]:
+    """An agent that holds the host's key, until it is gone."""
+    agent = PrivateAgent(tmp_path / "agent")
+    agent.add(server.identity)
     yield agent
     agent.leave()
 
@@ -59,7 +40,7 @@ def agent(tmp_path: Path, server: OwnSshd) -> Iterator[Agent]:
 class Scene:
     """A batch of jobs that wait, begun by an agent's key, with a session key on its host."""
 
-    def __init__(self, hostler: Hostler, server: OwnSshd, agent: Agent, effects: Effects) -> None:
+    def __init__(self, hostler: Hostler, server: OwnSshd, agent: PrivateAgent, effects: Effects) -> None:
         self.hostler, self.server, self.agent, self.effects = hostler, server, agent, effects
         self.keys = hostler.folder / "state/session-keys"
         self.file = server.home / ".ssh/authorized_keys"
@@ -87,7 +68,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(hostler: Hostler, server: OwnSshd, agent: Agent, effects: Effects) -> Scene:
+def scene(hostler: Hostler, server: OwnSshd, agent: PrivateAgent, effects: Effects) -> Scene:
     return Scene(hostler, server, agent, effects)
 
 

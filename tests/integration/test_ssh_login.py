@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import os
-import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -18,6 +15,7 @@ from msgspec.structs import replace
 from hostler.errors import HostRefused, Unreachable
 from hostler.model.hosts import Host
 from hostler.transports.asyncssh import AsyncsshTransport
+from tests.agents import PrivateAgent
 from tests.contract.own_sshd import USER, OwnSshd, keygen, public, visit
 from tests.contract.own_sshd import server as server
 
@@ -57,25 +55,17 @@ async def make(ssh: Path, tmp_path: Path) -> AsyncIterator[Make]:
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """A private ssh-agent; call it with keys to add."""
-    path = tmp_path / "agent"
-    with subprocess.Popen(
-        ["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as running:
-        assert running.stdout is not None and b"SSH_AUTH_SOCK" in running.stdout.readline()
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
-        ask = tmp_path / "ask"
-        ask.write_text("#!/bin/sh\necho secret\n")
-        ask.chmod(0o700)
+    mine = PrivateAgent(tmp_path / "agent")
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(mine.path))
+    ask = tmp_path / "ask"
+    ask.write_text("#!/bin/sh\necho secret\n")
+    ask.chmod(0o700)
 
-        def add(*keys: Path) -> None:
-            env = {**os.environ, "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force"}
-            for key in keys:
-                subprocess.run(
-                    ["ssh-add", str(key)], check=True, capture_output=True, env=env, stdin=subprocess.DEVNULL
-                )
+    def add(*keys: Path) -> None:
+        mine.add(*keys, env={"SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force"})
 
-        yield add
-        os.kill(running.pid, signal.SIGTERM)
+    yield add
+    mine.leave()
 
 
 def bare(server: OwnSshd) -> Host:

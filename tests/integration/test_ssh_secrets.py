@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from hostler.ports import Transport
 from hostler.transports.asyncssh import AsyncsshTransport
 from hostler.transports.logins import NONE, Secrets
 from hostler.transports.openssh import OpensshTransport
+from tests.agents import PrivateAgent
 from tests.contract.own_sshd import USER, OwnSshd, keygen
 from tests.contract.own_sshd import server as server
 
@@ -201,19 +200,15 @@ async def test_an_encrypted_key_is_opened_with_the_passphrase(
 async def test_the_agent_opens_the_door_without_a_secret(
     server: OwnSshd, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "agent"
-    with subprocess.Popen(
-        ["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as agent:
-        try:
-            assert agent.stdout is not None and b"SSH_AUTH_SOCK" in agent.stdout.readline()
-            monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
-            with pytest.raises(HostRefused, match="no key to try"):
-                await visit(make(), replace(server.host, identity=None))
-            subprocess.run(["ssh-add", "-q", str(server.identity)], check=True, stdin=subprocess.DEVNULL)
-            assert await visit(make(), replace(server.host, identity=None)) == b"in\n"
-        finally:
-            os.kill(agent.pid, signal.SIGTERM)
+    agent = PrivateAgent(tmp_path / "agent")
+    try:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(agent.path))
+        with pytest.raises(HostRefused, match="no key to try"):
+            await visit(make(), replace(server.host, identity=None))
+        agent.add(server.identity)
+        assert await visit(make(), replace(server.host, identity=None)) == b"in\n"
+    finally:
+        agent.leave()
 
 
 async def test_an_expired_certificate_is_named(make: Make, tmp_path: Path) -> None:

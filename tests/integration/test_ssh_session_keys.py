@@ -23,6 +23,7 @@ from hostler.transports.authorizing import authorize
 from hostler.transports.keyed import KeyedTransport
 from hostler.transports.openssh import OpensshTransport
 from hostler.transports.sessionkeys import SessionKeys
+from tests.agents import PrivateAgent
 from tests.contract.own_sshd import OwnSshd, visit
 
 LONG = 30.0
@@ -100,21 +101,15 @@ async def rig(
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """A private ssh-agent with these keys; it answers with its pid."""
-    path = tmp_path / "agent"
-    with subprocess.Popen(
-        ["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as running:
-        assert running.stdout is not None and b"SSH_AUTH_SOCK" in running.stdout.readline()
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+    mine = PrivateAgent(tmp_path / "agent")
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(mine.path))
 
-        def add(*keys: Path) -> int:
-            for key in keys:
-                subprocess.run(["ssh-add", str(key)], check=True, capture_output=True)
-            return running.pid
+    def add(*keys: Path) -> int:
+        mine.add(*keys)
+        return mine.pid
 
-        yield add
-        os.kill(running.pid, signal.SIGCONT)
-        os.kill(running.pid, signal.SIGTERM)
+    yield add
+    mine.leave()
 
 
 def file(server: OwnSshd) -> Path:
